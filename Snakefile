@@ -1,0 +1,18 @@
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/attack.smk"
+include: "rules/defend.smk"
+include: "rules/evaluate.smk"
+include: "rules/analyze.smk"
+include: "rules/report.smk"
+
+
+rule all:    # here: an included file cannot set the default target
+    input:
+        rules.collect.output,
+        TABLES,
+        FIGURES,
+        ANALYSES,

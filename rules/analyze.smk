@@ -1,0 +1,19 @@
+ANALYSIS = "results/analyses/{analysis}/{dataset}/{attack}/ratio~{ratio}/seed~{seed}/{model}/{defense}.parquet"
+
+
+def analysed(spelling, cells):
+    """The files of an analysis of these cells: one for each victim, unless it asks for the defended model."""
+    asks = catalog.describe("analyses", catalog.name(spelling)).asks
+    chosen = cells if "defended" in asks else [cell._replace(defense="none") for cell in cells]
+    return [ANALYSIS.format(analysis=spelling, **cell._asdict()) for cell in dict.fromkeys(chosen)]
+
+
+ANALYSES = [path for study in STUDIES.values() for spelling in study.analyses for path in analysed(spelling, study.cells)]
+
+
+rule analyze:
+    input: unpack(asked("analysis"))
+    output: ANALYSIS
+    params: made=made("analyze")
+    resources: **costing(4000, 60)
+    script: "../workflow_scripts/analyze.py"

@@ -1,0 +1,86 @@
+"""Where each thing is kept that a method may ask for by name, and what each artifact is made by."""
+
+from snakemake.exceptions import WorkflowError
+from workflow_scripts.common import catalog, config as configuration, fingerprint, studies
+from workflow_scripts.common.errors import UserError
+
+ROOT = "results/artifacts"
+DATASET = ROOT + "/{dataset}"
+ATTACK = DATASET + "/{attack}/ratio~{ratio}/seed~{seed}"
+VICTIM = ATTACK + "/{model}"
+DEFENSE = VICTIM + "/{defense}"
+
+SPELLED = r"[a-z][a-z0-9_]*(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
+wildcard_constraints:
+    dataset=r"[a-z0-9_]+", attack=SPELLED, model=SPELLED, defense=SPELLED, analysis=SPELLED, figure=SPELLED,
+    ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+",
+
+try:
+    CONFIG = configuration.read(config)
+    STUDIES = {study.name: study for study in studies.read(CONFIG)}
+    CELLS = studies.needed(cell for study in STUDIES.values() for cell in study.cells)
+    IMPLANTS = [name for name in catalog.names("attacks") if "model" in catalog.describe("attacks", name).asks]
+except UserError as error:
+    raise WorkflowError(f"backstop: {error}") from None
+
+
+def attacked(w, file):
+    """The attacker's files lie beside the model where the attack controls its training."""
+    return f"{VICTIM if catalog.name(w.attack) in IMPLANTS else ATTACK}/{file}"
+
+
+KEPT = {  # a name in a signature -> its path, from the wildcards and the method's own fields
+    "train": lambda w, own: DATASET + "/train.parquet",
+    "test": lambda w, own: DATASET + "/test.parquet",
+    "holdout": lambda w, own: DATASET + "/holdout/seed~{seed}.parquet",
+    "poisoned_train": lambda w, own: [DATASET + "/train.parquet", attacked(w, "poison.parquet")],
+    "truth": lambda w, own: attacked(w, "truth.parquet"),
+    "victim": lambda w, own: VICTIM + "/victim.safetensors",
+    "clean_victim": lambda w, own: f"{DATASET}/none/ratio~0/seed~{{seed}}/{own.get('surrogate') or w.model}/victim.safetensors",
+    "defended": lambda w, own: judged(w),
+    "model": lambda w, own: DATASET + "/train.parquet",    # an architecture is code; its shape is the images'
+}
+# step -> the axes whose methods' code it runs, and those whose parameters are written into what it makes
+STEPS = {
+    "prepare_data": ("dataset", "dataset"), "draw_holdout": ("dataset", "dataset"),
+    "poison": ("attack", "attack"), "train": ("model", "model"), "implant": ("attack model", "attack model"),
+    "defend": ("defense model", "defense model"), "evaluate": ("model", "attack defense model"),
+    "analyze": ("analysis model", "analysis model"),
+}
+
+
+def judged(w):
+    """The model of a cell: the victim itself where nothing defends it."""
+    return f"{VICTIM}/victim.safetensors" if w.defense == "none" else f"{DEFENSE}/model.safetensors"
+
+
+def method(axis, w):
+    """The name and the resolved hyper-parameters of the method that an axis of the cell names."""
+    if axis == "dataset":
+        return CONFIG.loader(w.dataset)
+    spelling = getattr(w, axis)
+    return catalog.name(spelling), catalog.resolve(catalog.KIND_OF_AXIS[axis], spelling, CONFIG.of(w.dataset))
+
+
+def asked(axis):
+    """Input function: the files that the signature of this axis's method names."""
+    def files(w):
+        name, own = method(axis, w)
+        wanted = catalog.describe(catalog.KIND_OF_AXIS[axis], name).asks
+        return {key: expand(KEPT[key](w, own), **dict(w.items())) if key == "poisoned_train" else KEPT[key](w, own).format(**dict(w.items()))
+                for key in wanted if key in KEPT}
+    return files
+
+
+def made(step):
+    """Parameter: the fingerprint and the hyper-parameters that the step writes into the metadata of what it makes."""
+    code, params = map(str.split, STEPS[step])
+    return lambda w: {
+        "fingerprint": fingerprint.of_code(step, *((catalog.KIND_OF_AXIS[axis], method(axis, w)[0]) for axis in code)),
+        "params": {axis: method(axis, w)[1] for axis in params},
+    }
+
+
+def costing(megabytes, minutes):
+    """Resources that grow with the attempt."""
+    return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: minutes * attempt}

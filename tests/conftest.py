@@ -1,0 +1,70 @@
+"""Small data for all tests: real digits, in memory."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from workflow_scripts.common import catalog, weights
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.datasets.digits import Digits
+from workflow_scripts.models import Model
+from workflow_scripts.training.loop import train as fit
+
+SMALL = {"epochs": 4, "lr": 0.05, "batch_size": 32, "crop": 0, "flip": False, "schedule": "one_cycle"}
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Images, Images]:
+    """400 training and 150 test images."""
+    train, test, _ = Digits().prepare(Run("digits", 0))
+    return train[:400], test[:150]
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run("digits", 0)
+
+
+@pytest.fixture(scope="session")
+def untrained(digits: tuple[Images, Images]) -> Callable[[], Model]:
+    """Makes the small network, the same each time."""
+    params = catalog.resolve("models", "preact_small", {"preact_small": {**SMALL, "width": 8}})
+    return lambda: weights.untrained("preact_small", params, digits[0].format, Run("digits", 0))
+
+
+@pytest.fixture(scope="session")
+def victim(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> Callable[[], Model]:
+    """Makes copies of a small network trained on BadNets-poisoned digits."""
+    model = untrained()
+    fit(model, poisoned(digits[0]), model.recipe, Run("digits", 0))
+    state = {key: value.clone() for key, value in model.network.state_dict().items()}
+
+    def copy() -> Model:
+        made = untrained()
+        made.network.load_state_dict(state)
+        return made.eval()
+
+    return copy
+
+
+def poisoned(train: Images) -> Images:
+    """The images as a BadNets attacker publishes them."""
+    attack = catalog.make("attacks", "badnets", {"side": 3})
+    return train.overwritten(attack(train=train, ratio=0.1, run=Run("digits", 0)).changed)
+
+
+def quick(kind: str, name: str) -> Any:
+    """The method with every count of epochs or steps at its least, so that the whole catalog runs in seconds."""
+    fields = catalog.describe(kind, name).fields
+    short = {key: 1 for key in fields if key in ("epochs", "steps") or key.endswith("_epochs")}
+    if "holdout_size" in fields:
+        short["holdout_size"] = 80
+    return catalog.make(kind, name, short)
+
+
+def hyper_parameters(method: Any) -> dict[str, Any]:
+    """The fields of a method and their values."""
+    return {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}

@@ -1,0 +1,10 @@
+"""Rule `analyze`: what an analysis measured of one cell."""
+
+from workflow_scripts.common import files
+from workflow_scripts.common.arguments import Job
+from workflow_scripts.common.run import step
+
+with step(snakemake.threads):
+    job = Job.of("analysis", snakemake.wildcards, snakemake.params.made, snakemake.input)
+    table, about = job.call()
+    files.write_table(snakemake.output[0], table, {**job.about, **about})

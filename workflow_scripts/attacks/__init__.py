@@ -1,0 +1,105 @@
+"""What an attack is: a frozen dataclass whose call alters some training images and returns them with its trigger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.fields import Whole
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+
+Trigger = Callable[[np.ndarray], np.ndarray]
+"""uint8 images (N, H, W, C) to uint8 images of the same shape."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What an attack plants: the altered training images as published, their true labels and roles (`payload`,
+    `cover`), and the trigger.
+
+    `victim` is the trained `Model` of an attack that controls training, None otherwise.
+    """
+
+    changed: Images
+    original_labels: np.ndarray
+    roles: np.ndarray
+    trigger: Trigger
+    victim: Any = None
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A data poison: `trigger` is the one thing that an ordinary attack has of its own.
+
+    target: the class that triggered images shall be taken for (`all_to_one`).
+    mapping: `all_to_one`, or `all_to_all` for the label y + 1 mod K.
+    Clean-label attacks (`clean_label = True`) trigger images of the target class only and change no label.
+    """
+
+    target: Whole = 0
+    mapping: Literal["all_to_one", "all_to_all"] = "all_to_one"
+
+    clean_label = False
+
+    def __call__(self, train: Images, ratio: float, run: Run) -> Planted:
+        chosen = self.chosen(train, ratio, run)
+        return self.planted(train[chosen], self.trigger(train.format.shape, run))
+
+    def trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+        """The trigger for images of this shape (H, W, C)."""
+        raise NotImplementedError
+
+    def chosen(self, train: Images, ratio: float, run: Run) -> np.ndarray:
+        """Positions of the round(ratio · N) payload images, drawn without replacement.
+
+        A prefix of one random order, so a larger ratio contains the smaller one. UserError if there are too few.
+        """
+        check_target(self, train)
+        pool = np.flatnonzero(train.labels == self.target) if self.clean_label else np.arange(len(train))
+        count = round(ratio * len(train))
+        if count > len(pool):
+            raise UserError(
+                f"ratio {ratio:g} asks for {count} images of class {self.target}, which has {len(pool)}: "
+                f"the ratio may be at most {len(pool) / len(train):.4f}"
+            )
+        return run.numpy("selection").permutation(pool)[:count]
+
+    def planted(self, payload: Images, trigger: Trigger) -> Planted:
+        """These images triggered and relabelled."""
+        labels = self.attacked_labels(payload.labels, len(payload.format.classes))
+        changed = Images(trigger(payload.images), labels, payload.index, payload.format)
+        return Planted(changed, payload.labels, np.full(len(changed), "payload"), trigger)
+
+    def attacked_labels(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """The label that the attacker wants for triggered images of these true labels."""
+        if self.mapping == "all_to_all":
+            return (labels + 1) % classes
+        return np.full_like(labels, self.target)
+
+    def counted(self, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The test images that ASR counts, as positions, and the attacker's label of each.
+
+        Those whose true label the attacker wants anyhow prove nothing and are left out (all-to-all: nothing is).
+        """
+        wanted = self.attacked_labels(labels, classes)
+        rows = np.flatnonzero(wanted != labels)
+        return rows, wanted[rows]
+
+
+def check_target(attack: Attack, train: Images) -> None:
+    """UserError if the target is no class of the dataset."""
+    if attack.target >= len(train.format.classes):
+        raise UserError(f"target is {attack.target}; there are the classes 0 to {len(train.format.classes) - 1}")
+
+
+def scaled(shape: tuple[int, int, int], pixels: int) -> int:
+    """A length given for 32-pixel images, at this image size, at least one pixel: ceil(pixels · H / 32)."""
+    return max(1, -(-pixels * shape[0] // 32))
+
+
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """Rounded and clipped before the cast, which would truncate and wrap around."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,118 @@
+"""Types of hyper-parameters: how a value is read from YAML or a file name, checked, and spelled.
+
+A method annotates its fields with these names or with `int`, `float`, `bool`, `str`, `Literal[...]` or
+`tuple[int, ...]`. The catalog reads the annotations without importing the method.
+"""
+
+import ast
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from workflow_scripts.common.errors import UserError, listed
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval that a number must lie in, with its wording for a reader."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+NonNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
+Byte = Annotated[float, Range(0, 255, open_low=True)]
+Size = Annotated[float, Range(0, open_low=True)]
+"""A share of the training set up to 1, or a number of images above it."""
+
+RANGES: dict[str, tuple[type, Range]] = {
+    name: (alias.__origin__, alias.__metadata__[0])
+    for name, alias in list(globals().items())
+    if hasattr(alias, "__metadata__")
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One hyper-parameter: its name, its default, and what a value of it may be."""
+
+    name: str
+    default: Any
+    type: type
+    range: Range | None = None
+    choices: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        if self.choices:
+            return "one of " + listed(self.choices)
+        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        kind = names.get(self.type, "a list of whole numbers")
+        return f"{kind} {self.range}" if self.range else kind
+
+    def read(self, value: Any) -> Any:
+        """`value`, as YAML or a file name gives it, as this field's type; UserError if it cannot be."""
+        try:
+            converted = self._convert(value)
+        except (TypeError, ValueError):
+            converted = None
+        in_range = self.range is None or (converted is not None and converted in self.range)
+        if converted is None or not in_range or (self.choices and converted not in self.choices):
+            raise UserError(f"{self.name} is {value!r}; it must be {self}")
+        return converted
+
+    def _convert(self, value: Any) -> Any:
+        if self.type is tuple:
+            parts = value.split("x") if isinstance(value, str) else [value] if isinstance(value, int) else value
+            return tuple(int(part) for part in parts)
+        if self.type is bool:
+            return (
+                {"true": True, "false": False}[str(value).lower()] if str(value).lower() in ("true", "false") else None
+            )
+        if self.type is str:
+            return value if isinstance(value, str) else None
+        if isinstance(value, bool):
+            return None
+        number = float(value)  # YAML reads 1e-3 as a string: a string that is a number is that number
+        if not math.isfinite(number) or (self.type is int and number != int(number)):
+            return None
+        return int(number) if self.type is int else number
+
+
+def spelled(value: Any) -> str:
+    """A value as it stands in a path: numbers as Python's repr, tuples joined by x."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "x".join(map(spelled, value))
+    return str(value) if isinstance(value, str) else repr(value).replace("+", "")
+
+
+def from_annotation(name: str, annotation: ast.expr, default: Any) -> Field:
+    """The field that `name: annotation = default` in a method's class declares."""
+    simple = {"int": int, "float": float, "bool": bool, "str": str}
+    match annotation:
+        case ast.Name(id=known) if known in RANGES:
+            kind, interval = RANGES[known]
+            return Field(name, default, kind, interval)
+        case ast.Name(id=known) if known in simple:
+            return Field(name, default, simple[known])
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            found = ast.literal_eval(choices)
+            options = found if isinstance(found, tuple) else (found,)
+            return Field(name, default, type(options[0]), choices=options)
+        case ast.Subscript(value=ast.Name(id="tuple")):
+            return Field(name, default, tuple)
+    raise TypeError(f"field {name}: no rule for the annotation {ast.unparse(annotation)!r}")

@@ -1,0 +1,139 @@
+"""Files that are whole or not there: written beside their place and renamed; read with one clear error."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.images import ImageFormat, Images
+
+KEY = "backstop"
+"""The one metadata key of every Parquet and safetensors file: a JSON object."""
+ROWS = 5000
+"""Images in a row group: read batch by batch, so that a file never stands in memory twice."""
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, renamed to it when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON that is the same bytes for the same value."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON; UserError if it is none."""
+    with readable(path, "JSON"):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(path: str | Path, table: pa.Table, about: Mapping[str, Any] | None = None) -> None:
+    """Write a Parquet file with `about` under the one metadata key."""
+    stored = table.replace_schema_metadata({KEY: json.dumps(about or {}, sort_keys=True)})
+    images = "image" in table.column_names and pa.types.is_fixed_size_binary(table.schema.field("image").type)
+    plain: dict[str, Any] = (
+        {"compression": "none", "use_dictionary": False, "write_statistics": False} if images else {}
+    )
+    with writing(path) as temporary:
+        pq.write_table(stored, temporary, row_group_size=ROWS, **plain)
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """A Parquet file and what stands under its metadata key. UserError if it is missing or not whole."""
+    with readable(path, "Parquet"):
+        table = pq.read_table(path, columns=columns)
+        return table, json.loads((table.schema.metadata or {}).get(KEY.encode(), b"{}"))
+
+
+def read_about(path: str | Path) -> dict[str, Any]:
+    """What stands under the metadata key of a Parquet or safetensors file."""
+    if Path(path).suffix == ".safetensors":
+        with readable(path, "safetensors"), safe_open(path, "numpy") as file:
+            return json.loads((file.metadata() or {}).get(KEY, "{}"))
+    with readable(path, "Parquet"):
+        return json.loads((pq.read_schema(path).metadata or {}).get(KEY.encode(), b"{}"))
+
+
+def images_table(images: np.ndarray, **columns: Any) -> pa.Table:
+    """A table of uint8 images (N, H, W, C) as fixed-size bytes, the other columns before them."""
+    width = int(np.prod(images.shape[1:]))
+    buffer = pa.py_buffer(np.ascontiguousarray(images))
+    image = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(images), [None, buffer])
+    return pa.table({**columns, "image": image})
+
+
+def write_images(path: str | Path, data: Images, about: Mapping[str, Any]) -> None:
+    """Write images with their index and label; their format goes into the metadata."""
+    table = images_table(data.images, index=pa.array(data.index), label=pa.array(data.labels))
+    write_table(path, table, {**about, **data.format.as_json()})
+
+
+def read_images(path: str | Path) -> tuple[Images, dict[str, Any]]:
+    """Images that `write_images` wrote (for `truth.parquet`, see `attacks.truth`). UserError if they are not whole."""
+    about = read_about(path)
+    if "shape" not in about:
+        raise UserError(f"{path}: no images of this pipeline (its metadata has no shape); remove it and run again")
+    form = ImageFormat.from_json(about)
+    with readable(path, "Parquet"):
+        return Images(*_columns(pq.ParquetFile(path), form.shape), form), about
+
+
+def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    count = file.metadata.num_rows
+    images = np.empty((count, *shape), np.uint8)
+    labels, index = np.empty(count, np.int64), np.empty(count, np.int64)
+    start = 0
+    for batch in file.iter_batches(batch_size=ROWS, columns=["index", "label", "image"]):
+        stop = start + len(batch)
+        images[start:stop] = pixels(batch.column("image"), shape)
+        labels[start:stop], index[start:stop] = batch.column("label"), batch.column("index")
+        start = stop
+    return images, labels, index
+
+
+def pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
+    """The uint8 images (N, H, W, C) of a fixed-size binary column, without a copy."""
+    width = int(np.prod(shape))
+    flat = np.frombuffer(column.buffers()[1], np.uint8, count=len(column) * width, offset=column.offset * width)
+    return flat.reshape(len(column), *shape)
+
+
+@contextmanager
+def readable(path: str | Path, kind: str) -> Iterator[None]:
+    """A block that reads `path`: one clear UserError if that is missing or not whole."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except (pa.ArrowException, SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a readable {kind} file ({_first_line(error)}); remove it and run again") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,81 @@
+"""Labelled images in memory, as every method is handed them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What all images of a dataset share: shape (H, W, C), class names, mean and std per channel, of [0, 1]."""
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The four, as they stand in the metadata of a file."""
+        return {key: list(getattr(self, key)) for key in ("shape", "classes", "mean", "std")}
+
+    @classmethod
+    def from_json(cls, about: dict[str, Any]) -> "ImageFormat":
+        """The inverse of `as_json`; other keys are ignored."""
+        height, width, channels = about["shape"]
+        return cls((height, width, channels), tuple(about["classes"]), tuple(about["mean"]), tuple(about["std"]))
+
+
+@dataclass(frozen=True)
+class Images:
+    """`images` uint8 (N, H, W, C), `labels` int64 (N,), `index` int64 (N,): the place in the dataset."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+    format: ImageFormat
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, chosen: Any) -> "Images":
+        """The chosen rows: a slice, a mask or positions."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], index=self.index[chosen])
+
+    def split(self, share: float = 0.8) -> tuple["Images", "Images"]:
+        """The first `share` and the rest. Of a holdout both are class-stratified, for all its prefixes are."""
+        cut = round(share * len(self))
+        return self[:cut], self[cut:]
+
+    def overwritten(self, changed: "Images") -> "Images":
+        """These images with the rows of `changed` in place of those of the same index, the others appended."""
+        position = {int(index): row for row, index in enumerate(self.index)}
+        inside = np.array([int(index) in position for index in changed.index], bool)
+        rows = np.array([position[int(index)] for index in changed.index[inside]], np.int64)
+        images, labels = self.images.copy(), self.labels.copy()
+        images[rows], labels[rows] = changed.images[inside], changed.labels[inside]
+        added = changed[~inside]
+        return replace(
+            self,
+            images=np.concatenate([images, added.images]),
+            labels=np.concatenate([labels, added.labels]),
+            index=np.concatenate([self.index, added.index]),
+        )
+
+
+def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random order of positions whose every prefix has the classes in their overall proportion, within an image."""
+    key = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        key[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random(len(rows))) / len(rows)
+    return np.argsort(key, kind="stable")
+
+
+def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
+    """UserError if a label is not one of 0 … classes - 1."""
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise UserError(f"{where}: label {wrong[0]} is out of range; there are the classes 0 to {classes - 1}")

@@ -1,0 +1,189 @@
+"""Study files into cells. Everything that can be known to be wrong before the run is said here."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workflow_scripts.common import catalog
+from workflow_scripts.common.cells import METRICS, Cell, Study, Table, clean_cell
+from workflow_scripts.common.config import Config, as_list, mapping, only
+from workflow_scripts.common.errors import UserError, listed
+
+FOLDER = Path("studies")
+AXES = tuple(axis for axis in Cell._fields if axis != "seed")
+
+
+def read(config: Config) -> list[Study]:
+    """The studies that the configuration asks for. UserError names the file and what is wrong in it."""
+    found = []
+    for pattern in config.studies:
+        paths = sorted(FOLDER.glob(f"{pattern}.yaml"))
+        if not paths:
+            known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
+            raise UserError(f"no study {pattern!r} in {FOLDER}/; there are: {listed(known)}")
+        found += paths
+    return [_study(path, config) for path in dict.fromkeys(found)]
+
+
+def needed(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells and those that their numbers refer to: the undefended victim, the clean model on the clean and on the
+    triggered images, and ordinary training where a defense trains in its stead."""
+    found: dict[Cell, None] = {}
+    for cell in cells:
+        implied = [cell._replace(defense="none"), cell._replace(defense="clean"), clean_cell(cell)]
+        if catalog.describe("defenses", catalog.name(cell.defense)).in_training:
+            implied.append(cell._replace(defense="plain"))
+        found |= dict.fromkeys([cell, *implied])
+    return sorted(found)
+
+
+def _study(path: Path, config: Config) -> Study:
+    name = str(path.relative_to(FOLDER).with_suffix(""))
+    try:
+        try:
+            raw = mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+        except yaml.YAMLError as error:
+            raise UserError(f"not YAML: {' '.join(str(error).split())}") from None
+        only(raw, ("title", "grid", "table", "figure", "analysis"), "the file")
+        if "grid" not in raw:
+            raise UserError("grid is missing")
+        if not ("table" in raw or "analysis" in raw):
+            raise UserError("neither table nor analysis: nothing would be shown")
+        cells = tuple(dict.fromkeys(itertools.chain.from_iterable(_grid(g, config) for g in as_list(raw["grid"]))))
+        table = _table(raw["table"], cells) if "table" in raw else None
+        figures = _named("figures", raw.get("figure", ["heatmap", "tradeoff", "triggers"] if table else []), "kind")
+        return Study(
+            name,
+            str(raw.get("title", name)),
+            cells,
+            table,
+            figures,
+            _named("analyses", raw.get("analysis", []), "name"),
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _grid(raw: Any, config: Config) -> Iterator[Cell]:
+    grid = mapping(raw, "grid")
+    only(grid, Cell._fields, "grid")
+    for axis in Cell._fields:
+        if grid.get(axis) in (None, []):
+            raise UserError(f"grid: {axis} is missing; a cell is made of {listed(Cell._fields)}")
+    datasets = [config.dataset] if config.dataset else as_list(grid["dataset"])
+    for dataset in datasets:
+        if dataset not in config.datasets:
+            raise UserError(f"grid: no dataset {dataset!r} in the configuration; there are: {listed(config.datasets)}")
+    seeds = [_seed(seed) for seed in as_list(grid["seed"])]
+    ratios = [_ratio(ratio) for ratio in as_list(grid["ratio"])]
+    for dataset, attack, ratio in itertools.product(datasets, as_list(grid["attack"]), ratios):
+        settings = config.of(dataset)
+        replaced = settings if config.dataset else {}
+        models = [
+            s
+            for entry in as_list(grid["model"])
+            for s in _spellings("models", entry, settings, replaced.get("models", {}))
+        ]
+        defenses = [s for entry in as_list(grid["defense"]) for s in _spellings("defenses", entry, settings)]
+        for spelling in _spellings("attacks", attack, settings):
+            largest = replaced.get("ratios", {}).get(catalog.name(spelling), 1.0)
+            share = _check_attack(spelling, min(ratio, largest), dataset, config)
+            for model, seed, defense in itertools.product(models, seeds, defenses):
+                yield Cell(dataset, model, spelling, share, seed, defense)
+
+
+def _spellings(
+    kind: str, entry: Any, settings: dict[str, Any], replaced: dict[str, str] | None = None
+) -> Iterator[str]:
+    """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`, each in its one canonical form."""
+    if isinstance(entry, str):
+        method, *pairs = entry.split("+")
+        if not all("~" in pair for pair in pairs):
+            raise UserError(f"grid: {entry!r} is no spelling of a method; say name or name+key~value")
+        entry = {method: dict(pair.split("~", 1) for pair in pairs)}
+    for method, fields in mapping(entry, f"grid, {kind}").items():
+        name = (replaced or {}).get(method, method)
+        chosen = mapping(fields, f"grid, {method}")
+        for values in itertools.product(*map(as_list, chosen.values())):
+            yield catalog.canonical(kind, name, dict(zip(chosen, values, strict=True)), settings)
+
+
+def _seed(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UserError(f"grid: seed is {value!r}; it must be a whole number at least 0")
+    return str(value)
+
+
+def _ratio(value: Any) -> float:
+    try:
+        return float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        raise UserError(f"grid: ratio is {value!r}; it must be a number above 0 and at most 1") from None
+
+
+def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> str:
+    """The ratio as it stands in a path; UserError where the attack cannot have it on this dataset."""
+    name = catalog.name(spelling)
+    if name == "none":
+        return "0"
+    if not 0 < ratio <= 1:
+        raise UserError(f"grid: ratio is {ratio:g} for {name}; it must be above 0 and at most 1")
+    counts = _class_counts(dataset, config)
+    target = catalog.resolve("attacks", spelling, config.of(dataset)).get("target", 0)
+    if counts and target >= len(counts):
+        raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
+    if (
+        counts
+        and catalog.describe("attacks", name).traits.get("clean_label")
+        and round(ratio * sum(counts)) > counts[target]
+    ):
+        raise UserError(
+            f"grid: {name} is clean-label and ratio {ratio:g} asks for {round(ratio * sum(counts))} images of class "
+            f"{target}, which has {counts[target]} in {dataset}: the ratio may be at most "
+            f"{counts[target] / sum(counts):.4f}"
+        )
+    return repr(ratio)
+
+
+def _class_counts(dataset: str, config: Config) -> Sequence[int]:
+    """Training images of each class, where the loader says so; otherwise the poisoning step checks them."""
+    loader, fields = config.loader(dataset)
+    return () if fields["reserve"] else catalog.describe("datasets", loader).traits.get("train_counts", ())
+
+
+def _table(raw: Any, cells: tuple[Cell, ...]) -> Table:
+    given = mapping(raw, "table")
+    only(given, ("rows", "columns", "values"), "table")
+    table = Table(**{key: tuple(as_list(value)) for key, value in given.items()})
+    for axis in (*table.rows, *table.columns):
+        if axis not in AXES:
+            raise UserError(f"table: no axis {axis!r}; there are: {listed(AXES)}")
+    for metric in table.values:
+        if metric not in METRICS:
+            raise UserError(f"table: no metric {metric!r}; there are: {listed(METRICS)}")
+    shown = (*table.rows, *table.columns)
+    places: dict[tuple[str, ...], Cell] = {}
+    for cell in cells:
+        first = places.setdefault(tuple(getattr(cell, axis) for axis in shown), cell)
+        for axis in AXES:
+            if getattr(cell, axis) != getattr(first, axis):
+                raise UserError(
+                    f"table: {getattr(first, axis)} and {getattr(cell, axis)} would share a place; "
+                    f"add {axis!r} to rows or columns"
+                )
+    return table
+
+
+def _named(kind: str, raw: Any, key: str) -> tuple[str, ...]:
+    """Spellings of the figures or analyses that a study names: a name, `{key: name, field: value}`, or a list."""
+    found = []
+    for entry in as_list(raw):
+        given = {key: entry} if isinstance(entry, str) else mapping(entry, kind)
+        if key not in given:
+            raise UserError(f"{kind}: {key} is missing; there are: {listed(catalog.names(kind))}")
+        fields = {k: v for k, v in given.items() if k != key}
+        found.append(catalog.canonical(kind, given[key], fields, {}))
+    return tuple(found)

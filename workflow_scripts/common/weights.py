@@ -1,0 +1,66 @@
+"""Networks on disk: safetensors, whose metadata says how to build the network again, loaded strictly. Never pickles:
+opening somebody's backdoored model must not run their code."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from workflow_scripts.common import catalog, files
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.images import ImageFormat
+from workflow_scripts.common.run import Run
+from workflow_scripts.models import Model
+from workflow_scripts.training.recipe import Recipe
+
+
+def untrained(name: str, params: Mapping[str, Any], form: ImageFormat, run: Run) -> Model:
+    """A network of this architecture, its weights drawn from the stream `initialisation`, on the run's device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.torch("initialisation").initial_seed())
+        return Model(name, catalog.make("models", name, params), form).to(run.device)
+
+
+def save(path: str | Path, model: Model, about: Mapping[str, Any]) -> None:
+    """Write the network's weights with everything that is needed to build it again."""
+    architecture = {"name": model.name, **asdict(model.architecture)}
+    stored = {**about, **model.format.as_json(), "architecture": architecture, "wrapper": None}
+    state = {key: value.cpu().contiguous() for key, value in model.network.state_dict().items()}
+    with files.writing(path) as temporary:
+        save_file(state, temporary, {files.KEY: json.dumps(stored, sort_keys=True)})
+
+
+def load(path: str | Path, name: str, params: Mapping[str, Any], device: torch.device) -> Model:
+    """The network that `path` holds. UserError if that is not whole, or not of this architecture."""
+    about = files.read_about(path)
+    stored = dict(about.get("architecture") or {})
+    expected = {"name": name, **params}
+    trained_by = {field.name for field in fields(Recipe)}
+    differing = [
+        key
+        for key in expected.keys() | stored.keys()
+        if key not in trained_by and _plain(stored.get(key)) != _plain(expected.get(key))
+    ]
+    if differing:
+        holds, wants = ({key: d.get(key) for key in sorted(differing)} for d in (stored, expected))
+        raise UserError(
+            f"{path}: a checkpoint of another architecture: it holds {holds}, this cell is {wants}; "
+            "remove it and run again"
+        )
+    model = Model(name, catalog.make("models", name, params), ImageFormat.from_json(about))
+    with files.readable(path, "safetensors"):
+        state = load_file(path)
+    try:
+        model.network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: a checkpoint of another architecture than its metadata says: {reason}") from None
+    return model.to(device).eval()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

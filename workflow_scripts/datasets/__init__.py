@@ -1,0 +1,68 @@
+"""What a dataset loader is: a frozen dataclass whose `load` gives the training and the test images as uint8."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.fields import PositiveShare, Share
+from workflow_scripts.common.images import ImageFormat, Images, check_labels, stratified_order
+from workflow_scripts.common.run import Run
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """holdout: the largest share of the training images that a defender may be given.
+
+    reserve: a share of the training images that is kept out of everybody's training; where it is above 0, holdouts
+    are drawn from there.
+    """
+
+    holdout: PositiveShare = 0.25
+    reserve: Share = 0.0
+
+    def load(self) -> tuple[Images, Images]:
+        """Training and test images. UserError if there are none to be had."""
+        raise NotImplementedError
+
+    def prepare(self, run: Run) -> tuple[Images, Images, Images]:
+        """Training, test and reserved images."""
+        train, test = self.load()
+        for name, part in (("training", train), ("test", test)):
+            if not len(part):
+                raise UserError(f"{run.dataset}: there are no {name} images")
+            check_labels(part.labels, len(part.format.classes), f"{run.dataset}, {name} images")
+        order = stratified_order(train.labels, run.numpy("reserve"))
+        kept = round(self.reserve * len(train))
+        rest, reserved = np.sort(order[kept:]), np.sort(order[:kept])
+        return renumbered(train[rest]), test, train[reserved]
+
+    def draw(self, train: Images, reserved: Images, run: Run) -> Images:
+        """The holdout of a seed, in a class-stratified order whose prefixes are the smaller holdouts."""
+        source = reserved if len(reserved) else train
+        order = stratified_order(source.labels, run.numpy("holdout"))
+        count = len(source) if len(reserved) else round(self.holdout * len(train))
+        return source[order[:count]]
+
+
+def renumbered(data: Images) -> Images:
+    """The images with the index 0 … N - 1."""
+    return replace(data, index=np.arange(len(data)))
+
+
+def labelled(
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    classes: Sequence[str],
+) -> tuple[Images, Images]:
+    """Images of two (images uint8 (N, H, W, C), labels) pairs; mean and std are those of the training pixels."""
+    pixels = train[0].reshape(-1, train[0].shape[-1])
+    histograms = [np.bincount(channel, minlength=256) / max(1, len(channel)) for channel in pixels.T]
+    levels = np.arange(256) / 255
+    mean = [float(h @ levels) for h in histograms]
+    std = [max(float(h @ levels**2) - m**2, 0.0) ** 0.5 or 1.0 for h, m in zip(histograms, mean, strict=True)]
+    height, width, channels = train[0].shape[1:]
+    form = ImageFormat((height, width, channels), tuple(classes), tuple(mean), tuple(std))
+    first, second = (Images(i, np.asarray(y, np.int64), np.arange(len(i)), form) for i, y in (train, test))
+    return first, second

@@ -1,0 +1,74 @@
+"""Any Parquet file of encoded images, as the Hugging Face hub ships them."""
+
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workflow_scripts.common import files
+from workflow_scripts.common.errors import UserError, listed
+from workflow_scripts.common.images import Images, check_labels
+from workflow_scripts.datasets import Dataset, labelled
+
+
+@dataclass(frozen=True)
+class ParquetFile(Dataset):
+    """Columns `split` (train, test), `label` (0 … K - 1), `image`: PNG, JPEG or WebP bytes, or a {bytes, path} struct.
+
+    file: the Parquet file.
+    """
+
+    file: str = ""
+
+    def load(self) -> tuple[Images, Images]:
+        table = self._table()
+        splits = np.asarray(table["split"].to_pylist())
+        for split in ("train", "test"):
+            if split not in splits:
+                raise UserError(f"{self.file}: no row has split {split!r}; there are: {listed(np.unique(splits))}")
+        labels = np.asarray(table["label"].to_pylist())
+        if labels.dtype.kind not in "iu":
+            raise UserError(f"{self.file}: labels must be whole numbers from 0 on, without gaps in the column")
+        check_labels(labels, len(labels), self.file)
+        images = self._decoded(table["image"])
+        train, test = ((images[splits == split], labels[splits == split]) for split in ("train", "test"))
+        return labelled(train, test, self._classes(table, int(labels.max()) + 1))
+
+    def _table(self) -> pa.Table:
+        wanted = ["split", "label", "image"]
+        with files.readable(self.file, "Parquet"):
+            columns = pq.read_schema(self.file).names
+            if missing := [name for name in wanted if name not in columns]:
+                raise UserError(f"{self.file}: no column {listed(missing)}; it has: {listed(columns)}")
+            return pq.read_table(self.file, columns=wanted)
+
+    def _classes(self, table: pa.Table, count: int) -> list[str]:
+        """The class names that Hugging Face keeps in the schema, or the numbers."""
+        about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+        named = about.get("info", {}).get("features", {}).get("label", {}).get("names", [])
+        return named if len(named) >= count else [str(i) for i in range(count)]
+
+    def _decoded(self, column: pa.ChunkedArray) -> np.ndarray:
+        from PIL import Image, UnidentifiedImageError
+
+        encoded = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]
+        images: np.ndarray | None = None
+        for row, data in enumerate(encoded):
+            try:
+                image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            except (UnidentifiedImageError, OSError, TypeError) as error:
+                raise UserError(
+                    f"{self.file}: row {row} is no image ({error}); store PNG, JPEG or WebP bytes"
+                ) from None
+            if images is None:
+                images = np.empty((len(encoded), *image.shape), np.uint8)
+            if image.shape != images.shape[1:]:
+                sizes = " and ".join(f"{s[1]}x{s[0]}" for s in (images.shape[1:], image.shape))
+                raise UserError(
+                    f"{self.file}: images of mixed sizes, {sizes} (row {row}); resize them to one size first"
+                )
+            images[row] = image
+        return images if images is not None else np.empty((0, 1, 1, 3), np.uint8)

@@ -1,0 +1,47 @@
+"""What a defense is: a frozen dataclass whose call is handed what its signature names, and returns the defended model.
+
+The signature is the threat model. Controls (`control = True`) are no defenses: they show what a number is worth.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from workflow_scripts.common.fields import Count, Positive, Size, Whole
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.models import Model
+from workflow_scripts.training.loop import train
+
+
+class Defense:
+    """`model.safetensors` is what the call returns; what it logs goes beside it."""
+
+    control = False
+
+
+@dataclass(frozen=True)
+class OnHoldout(Defense):
+    """A defense that is given clean images.
+
+    holdout_size: a share of the number of training images, or a number of images above 1.
+    """
+
+    holdout_size: Size = 0.05
+
+
+@dataclass(frozen=True)
+class FineTuned(OnHoldout):
+    """A defense that trains on the holdout: the victim's recipe but for these fields, and a cosine schedule."""
+
+    epochs: Whole = 100
+    lr: Positive = 0.01
+    batch_size: Count = 256
+
+    def fine_tune(self, model: Model, data: Images, run: Run, after_step: Callable[[], None] | None = None) -> None:
+        """Train in place; nothing at 0 epochs."""
+        run.note(finetune_epochs=self.epochs)
+        if self.epochs:
+            recipe = replace(
+                model.recipe, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, schedule="cosine"
+            )
+            train(model, data, recipe, run, phase="fine-tuning", after_step=after_step)

@@ -1,0 +1,83 @@
+"""Is this number believable? Named checks of a row against the rows that it refers to; `checks.md` explains each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The rows that a row is read against; None where one does not exist.
+
+    undefended: the victim, or `plain` for an in-training defense; clean: the clean model on clean images; floor: the
+    clean model on the same triggered images; random: all rows of `random_pruning` on the same victim.
+    """
+
+    undefended: Row | None
+    clean: Row | None
+    floor: Row | None
+    random: list[Row] = field(default_factory=list)
+    seeds: int = 0
+
+
+def not_implanted(row: Row, context: Context) -> bool:
+    before, floor = _value(context.undefended, "asr"), _value(context.floor, "asr")
+    return before is not None and floor is not None and before - floor < 0.5
+
+
+def collapsed(row: Row, context: Context) -> bool:
+    best = _value(context.clean, "acc")
+    return best is not None and row["acc"] < 0.9 * best
+
+
+def broke_model(row: Row, context: Context) -> bool:
+    before = _value(context.undefended, "acc")
+    return before is not None and before - row["acc"] > 0.1
+
+
+def no_better_than_random(row: Row, context: Context) -> bool:
+    """Against the same layers and fine-tuning, at the nearest share not below its own."""
+    if row["control"] or row["pruned_share"] is None or row["der"] is None:
+        return False
+    alike = [r for r in context.random if all(r[k] == row[k] for k in ("pruned_layers", "finetune_epochs"))]
+    above = [r for r in alike if r["pruned_share"] >= row["pruned_share"]]
+    nearest = min(above, key=lambda r: r["pruned_share"], default=None)
+    return nearest is not None and row["der"] <= nearest["der"]
+
+
+def few_seeds(row: Row, context: Context) -> bool:
+    return context.seeds < 3
+
+
+def diverged(row: Row, context: Context) -> bool:
+    return row["reason"] is not None
+
+
+CHECKS: tuple[Callable[[Row, Context], bool], ...] = (
+    not_implanted,
+    collapsed,
+    broke_model,
+    no_better_than_random,
+    few_seeds,
+    diverged,
+)
+MARKS = dict(zip((check.__name__ for check in CHECKS), "NCBRFD", strict=True))
+"""The letter by which a table marks a failed check."""
+LEFT_OUT = ("not_implanted", "diverged")
+"""Averages leave out the cells that fail one of these, and only those."""
+
+
+def failed(row: Row, context: Context) -> list[str]:
+    """The names of the checks that a row fails."""
+    return [check.__name__ for check in CHECKS if check(row, context)]
+
+
+def averaged(rows: Iterable[Row]) -> list[Row]:
+    """The rows that an average counts."""
+    return [row for row in rows if not set(row["checks"]) & set(LEFT_OUT)]
+
+
+def _value(row: Row | None, key: str) -> float | None:
+    return None if row is None else row[key]

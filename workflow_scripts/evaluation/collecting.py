@@ -1,0 +1,155 @@
+"""Cells into one table: DER and the checks need other cells, so they are made here. Stale cells are refused."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from workflow_scripts.common import catalog, files, fingerprint
+from workflow_scripts.common.cells import METRICS, Cell, clean_cell
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.evaluation.checks import Context, Row, averaged, failed
+from workflow_scripts.evaluation.metrics import der
+
+RATES = [
+    (f"{m}{part}", pa.int64() if part == "_n" else pa.float64())
+    for m in METRICS[:3]
+    for part in ("", "_n", "_low", "_high")
+]
+SCHEMA = pa.schema(
+    [
+        *((axis, pa.string()) for axis in ("dataset", "model", "attack")),
+        ("ratio", pa.float64()),
+        ("seed", pa.int64()),
+        *((key, pa.string()) for key in ("defense", "protocol")),
+        ("control", pa.bool_()),
+        *((key, pa.string()) for key in ("attack_params", "defense_params", "model_params")),
+        *RATES,
+        ("der", pa.float64()),
+        *((key, pa.float64()) for key in ("trigger_psnr", "trigger_rms", "pruned_share")),
+        ("pruned_layers", pa.string()),
+        ("finetune_epochs", pa.int64()),
+        ("checks", pa.list_(pa.string())),
+        ("reason", pa.string()),
+        ("digests", pa.string()),
+    ]
+)
+COSTS = pa.schema(
+    [
+        *((axis, pa.string()) for axis in ("dataset", "model", "attack")),
+        ("ratio", pa.float64()),
+        ("seed", pa.int64()),
+        ("defense", pa.string()),
+        *((key, pa.float64()) for key in ("seconds", "training_seconds", "peak_memory_mb")),
+        *((key, pa.string()) for key in ("device", "versions")),
+    ]
+)
+
+
+def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> pa.Table:
+    """The rows of these `metrics.json`, with DER and checks.
+
+    Args:
+        expected: for every artifact that the rows rest on, by its path below `root`, what it must have been made by
+            (`fingerprint.of_artifact`). UserError names the first that was made by something else.
+    """
+    rows: list[Row] = []
+    for path in metrics:
+        rows += files.read_json(path)
+    _refuse_stale(rows, expected, root)
+    by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
+    seeds = Counter((cell._replace(seed=""), protocol) for cell, protocol in by_place)
+    random: dict[Cell, list[Row]] = {}
+    for (cell, _), row in by_place.items():
+        if catalog.name(cell.defense) == "random_pruning":
+            random.setdefault(cell._replace(defense=""), []).append(row)
+    contexts = {}
+    for (cell, protocol), row in by_place.items():
+        context = Context(
+            undefended=by_place.get((undefended_cell(cell), "default")),
+            clean=by_place.get((clean_cell(cell), "default")),
+            floor=by_place.get((cell._replace(defense="clean"), "default")),
+            random=random.get(cell._replace(defense=""), []),
+            seeds=seeds[cell._replace(seed=""), protocol],
+        )
+        row["der"] = _der(row, context.undefended)
+        contexts[cell, protocol] = context
+    for place, row in by_place.items():
+        row["checks"] = failed(row, contexts[place])
+    return pa.Table.from_pylist([_typed(by_place[place]) for place in sorted(by_place)], SCHEMA)
+
+
+def undefended_cell(cell: Cell) -> Cell:
+    """Where a defense started from: the victim's ACC and ASR, or ordinary training's where it trains itself."""
+    trains = catalog.describe("defenses", catalog.name(cell.defense)).in_training
+    return cell._replace(defense="plain" if trains else "none")
+
+
+def _der(row: Row, before: Row | None) -> float | None:
+    if before is None or row["asr"] is None or before["asr"] is None:
+        return None
+    return der(row["acc"], row["asr"], before["acc"], before["asr"])
+
+
+def _typed(row: Row) -> Row:
+    typed = {
+        "ratio": float(row["ratio"]),
+        "seed": int(row["seed"]),
+        "digests": json.dumps(row["digests"], sort_keys=True),
+    }
+    return {key: row[key] for key in SCHEMA.names} | typed
+
+
+def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], root: str) -> None:
+    made = {path: by for row in rows for path, by in row["made"].items()}
+    for path in expected.keys() - made.keys():
+        if Path(root, path).exists():
+            made[path] = made_by(files.read_about(Path(root, path)))
+    stale = sorted(path for path, by in expected.items() if made.get(path, by) != by)
+    for path, digest in {path: digest for row in rows for path, digest in row["digests"].items()}.items():
+        if Path(root, path).exists() and files.digest(Path(root, path)) != digest:
+            stale.append(path)
+    if stale:
+        raise UserError(
+            f"{root}/{stale[0]} is stale: not what today's code and parameters make, or not what its cell was "
+            f"evaluated on ({len(stale)} such); remove it and run again"
+        )
+
+
+def made_by(about: Mapping[str, Any]) -> str:
+    """What an artifact's metadata says that it was made by."""
+    return fingerprint.of_artifact(about.get("fingerprint", ""), about.get("params", {}))
+
+
+def collect_costs(cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str]) -> pa.Table:
+    """One row for each cell: what its defense cost (nothing for the undefended), and what its victim's training did."""
+    rows = []
+    for cell, own, before in zip(cells, map(files.read_json, costs), map(files.read_json, training), strict=True):
+        axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
+        seconds = 0.0 if cell.defense == "none" else own["seconds"]
+        rows.append({**axes, **own, "seconds": seconds, "training_seconds": before["seconds"]})
+    return pa.Table.from_pylist(rows, COSTS)
+
+
+def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
+    """`{study: {defense: {acc, asr, ra, der}}}` in percent: means over the cells that averages count."""
+    found: dict[str, Any] = {}
+    rows = {tuple(_spelled(row)): row for row in table.to_pylist()}
+    for study, cells in studies.items():
+        asked = [rows[tuple(cell)] for cell in cells if tuple(cell) in rows]
+        for defense in sorted({row["defense"] for row in asked}):
+            counted = averaged(r for r in asked if r["defense"] == defense and r["attack"] != "none")
+            means = {m: _mean([r[m] for r in counted if r[m] is not None]) for m in METRICS}
+            found.setdefault(study, {})[defense] = means
+    return found
+
+
+def _spelled(row: Row) -> tuple[str, ...]:
+    return tuple(Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=json.dumps(row["ratio"] or 0)))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(100 * sum(values) / len(values), 2) if values else None

@@ -1,0 +1,14 @@
+"""Rule `plot`: one figure of a study."""
+
+from workflow_scripts.common.cells import Study
+from workflow_scripts.common.run import step
+from workflow_scripts.reporting import plotting
+
+with step(snakemake.threads):
+    figure = plotting.draw(
+        snakemake.wildcards.figure,
+        snakemake.params.options,
+        Study.from_json(snakemake.params.study),
+        snakemake.input,
+    )
+    plotting.save(figure, snakemake.output)

@@ -1,0 +1,11 @@
+"""Rule `prepare_data`: every image of a dataset, decoded once."""
+
+from workflow_scripts.common import catalog, files
+from workflow_scripts.common.run import Run, step
+
+with step(snakemake.threads):
+    made = snakemake.params.made
+    dataset = catalog.make("datasets", snakemake.params.loader, made["params"]["dataset"])
+    parts = dataset.prepare(Run(snakemake.wildcards.dataset, 0))
+    for path, part in zip(snakemake.output, parts, strict=True):
+        files.write_images(path, part, made)

@@ -1,0 +1,8 @@
+"""Rule `tabulate`: a study's table, for machines and for papers."""
+
+from workflow_scripts.common.cells import Study
+from workflow_scripts.common.run import step
+from workflow_scripts.reporting import tables
+
+with step(snakemake.threads):
+    tables.write(Study.from_json(snakemake.params.study), snakemake.input[0], snakemake.output)

@@ -1,0 +1,13 @@
+"""Rule `train`: the victim, trained on the published images."""
+
+from workflow_scripts.common import weights
+from workflow_scripts.common.arguments import Job
+from workflow_scripts.common.run import step
+from workflow_scripts.training.loop import train
+
+with step(snakemake.threads, snakemake.output.costs):
+    job = Job.of("model", snakemake.wildcards, snakemake.params.made, snakemake.input)
+    model = job.argument("model")
+    train(model, job.argument("poisoned_train"), model.recipe, job.run)
+    weights.save(snakemake.output.victim, model, job.about)
+    job.run.write_log(snakemake.output.log, job.about)

@@ -1,0 +1,64 @@
+"""The one training loop: victims, fine-tuning and unlearning differ in their data, recipe and loss."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.models import Model
+from workflow_scripts.training.loader import Augment, Resident, crop_and_flip, to_network
+from workflow_scripts.training.recipe import Recipe
+from workflow_scripts.training.sgd import SGD
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits (B, K) and labels (B,) to a scalar."""
+Alter = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""uint8 images (B, H, W, C) and their positions in the dataset to uint8 images, before augmentation."""
+
+
+def train(
+    model: Model,
+    data: Images,
+    recipe: Recipe,
+    run: Run,
+    *,
+    phase: str = "training",
+    loss: Loss = F.cross_entropy,
+    alter: Alter | None = None,
+    augment: Augment | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    """Train `model` in place and log every epoch under the name of the phase.
+
+    Where the loss stops being finite, training ends there and the run notes why: that is a result, not a crash.
+    """
+    resident = Resident(data, run.device)
+    order, shifts = run.torch(f"{phase}/order"), run.torch(f"{phase}/augmentation")
+    augment = augment or crop_and_flip(recipe)
+    sgd = SGD(model.parameters(), recipe)
+    steps = resident.batch_count(recipe.batch_size)
+    model.train()
+    for epoch in range(recipe.epochs):
+        total = torch.zeros(3, device=run.device)  # summed there: asking for a number each step would stall a GPU
+        for step, positions in enumerate(resident.batches(recipe.batch_size, order)):
+            images, labels = resident.images[positions], resident.labels[positions]
+            if alter is not None:
+                images = alter(images, positions)
+            logits = model(to_network(augment(images, shifts)))
+            value = loss(logits, labels)
+            sgd.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            lr = recipe.lr_at(epoch, (epoch + step / steps) / recipe.epochs)
+            sgd.step(lr)
+            if after_step is not None:
+                after_step()
+            hits = (logits.detach().argmax(1) == labels).sum()
+            total += torch.stack([value.detach() * len(labels), hits, hits.new_tensor(len(labels))])
+        mean, accuracy = (total[:2] / total[2]).tolist()
+        run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
+        if not torch.isfinite(total[0]):
+            run.note(diverged=f"the loss of {phase} is not finite in epoch {epoch}")
+            break
+    model.eval()
