@@ -7,4 +7,4 @@ from workflow_scripts.common.run import step
 with step(snakemake.threads):
     job = Job.of("analysis", snakemake.wildcards, snakemake.params.made, snakemake.input)
     table, about = job.call()
-    files.write_table(snakemake.output[0], table, {**job.about, **about})
+    files.write_table(snakemake.output[0], table, {**job.about, **dict(snakemake.wildcards.items()), **about})

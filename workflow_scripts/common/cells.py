@@ -23,6 +23,16 @@ def clean_cell(cell: Cell) -> Cell:
     return cell._replace(attack="none", ratio="0", defense="none")
 
 
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """The cell of a row of `metrics.parquet`, where ratio and seed are numbers."""
+    return Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=spelled_ratio(row["ratio"]))
+
+
+def spelled_ratio(ratio: float) -> str:
+    """A ratio as it stands in paths."""
+    return repr(float(ratio)) if ratio else "0"
+
+
 @dataclass(frozen=True)
 class Table:
     """Which axes of the grid are a table's rows and columns, and which metrics stand in it."""

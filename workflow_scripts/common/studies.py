@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.cells import METRICS, Cell, Study, Table, clean_cell
+from workflow_scripts.common.cells import METRICS, Cell, Study, Table, clean_cell, spelled_ratio
 from workflow_scripts.common.config import Config, as_list, mapping, only
 from workflow_scripts.common.errors import UserError, listed
 
@@ -145,7 +145,7 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
             f"{target}, which has {counts[target]} in {dataset}: the ratio may be at most "
             f"{counts[target] / sum(counts):.4f}"
         )
-    return repr(ratio)
+    return spelled_ratio(ratio)
 
 
 def _class_counts(dataset: str, config: Config) -> Sequence[int]:

@@ -40,7 +40,7 @@ class FinePruning(FineTuned):
         self.fine_tune(victim, fit, run, after_step=mask(victim, pruned))
         return victim
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _cut(self, victim: Model, validation: Images, order: torch.Tensor, run: Run) -> int:
         """How many features may go, the least active first."""
         inputs, labels = features(victim, validation.images), torch.from_numpy(validation.labels)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from workflow_scripts.common import catalog, files, fingerprint
-from workflow_scripts.common.cells import METRICS, Cell, clean_cell
+from workflow_scripts.common.cells import METRICS, Cell, cell_of, clean_cell
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Context, Row, averaged, failed
 from workflow_scripts.evaluation.metrics import der
@@ -137,18 +137,14 @@ def collect_costs(cells: Sequence[Cell], costs: Sequence[str], training: Sequenc
 def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
     """`{study: {defense: {acc, asr, ra, der}}}` in percent: means over the cells that averages count."""
     found: dict[str, Any] = {}
-    rows = {tuple(_spelled(row)): row for row in table.to_pylist()}
+    rows = {cell_of(row): row for row in table.to_pylist()}
     for study, cells in studies.items():
-        asked = [rows[tuple(cell)] for cell in cells if tuple(cell) in rows]
+        asked = [rows[Cell(*cell)] for cell in cells if Cell(*cell) in rows]
         for defense in sorted({row["defense"] for row in asked}):
             counted = averaged(r for r in asked if r["defense"] == defense and r["attack"] != "none")
             means = {m: _mean([r[m] for r in counted if r[m] is not None]) for m in METRICS}
             found.setdefault(study, {})[defense] = means
     return found
-
-
-def _spelled(row: Row) -> tuple[str, ...]:
-    return tuple(Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=json.dumps(row["ratio"] or 0)))
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -14,7 +14,7 @@ def head(model: Model) -> Head:
     return [module for module in model.network.modules() if isinstance(module, Head)][-1]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def features(model: Model, images: np.ndarray) -> torch.Tensor:
     """float32 (N, D) inputs of the head on the CPU, in evaluation mode."""
     caught: list[torch.Tensor] = []

@@ -12,7 +12,7 @@ from workflow_scripts.training.loader import to_network
 BATCH = 500
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def logits(model: Model, images: np.ndarray) -> torch.Tensor:
     """float32 (N, K) on the CPU for uint8 images (N, H, W, C), in evaluation mode."""
     model.eval()

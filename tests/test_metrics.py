@@ -1,0 +1,155 @@
+"""Metrics against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.common.images import ImageFormat
+from workflow_scripts.common.truth import loudness
+from workflow_scripts.evaluation.checks import Context, Row, averaged, failed
+from workflow_scripts.evaluation.metrics import der, rates, wilson
+from workflow_scripts.reporting.aggregate import interval
+from workflow_scripts.training.inference import predict
+
+
+def judge(label: list[int], target: list[int], prediction: list[int], triggered: list[int]) -> Row:
+    return rates(np.array(triggered, bool), np.array(label), np.array(target), np.array(prediction))
+
+
+def test_acc_asr_and_ra_by_hand() -> None:
+    # four test images, three right; five triggered ones, target 0: three taken for 0, one for its own class, one for 2
+    row = judge(
+        label=[0, 1, 2, 3, 1, 2, 3, 1, 1],
+        target=[-2, -2, -2, -2, 0, 0, 0, 0, 0],
+        prediction=[0, 1, 2, 0, 0, 0, 0, 1, 2],
+        triggered=[0, 0, 0, 0, 1, 1, 1, 1, 1],
+    )
+    assert (row["acc"], row["acc_n"]) == (0.75, 4)
+    assert (row["asr"], row["asr_n"]) == (0.6, 5)
+    assert (row["ra"], row["ra_n"]) == (0.2, 5)
+
+
+def test_all_to_all_by_hand() -> None:
+    # every test image is triggered and wanted as y + 1 mod 3; two of three are, the third is taken for its own class
+    row = judge(
+        label=[0, 1, 2] * 2, target=[-2] * 3 + [1, 2, 0], prediction=[0, 1, 2, 1, 2, 2], triggered=[0] * 3 + [1] * 3
+    )
+    assert (row["acc"], row["asr"], row["ra"]) == (1.0, 2 / 3, 1 / 3)
+
+
+def test_no_answer_is_neither_right_nor_the_attackers() -> None:
+    row = judge(label=[0, 1, 1], target=[-2, 0, 0], prediction=[-1, -1, -1], triggered=[0, 1, 1])
+    assert (row["acc"], row["asr"], row["ra"]) == (0.0, 0.0, 0.0)
+
+
+def test_without_triggered_images_asr_and_ra_are_null() -> None:
+    row = judge(label=[0, 1], target=[-2, -2], prediction=[0, 1], triggered=[0, 0])
+    assert (row["asr"], row["asr_n"], row["ra"], row["asr_low"]) == (None, 0, None, None)
+
+
+class Fixed(torch.nn.Module):
+    """Answers with given logits."""
+
+    def __init__(self, answers: list[list[float]]):
+        super().__init__()
+        self.answers = torch.tensor(answers)
+        self.mean = torch.zeros(1)
+        self.format = ImageFormat((1, 1, 1), tuple("abc"), (0.0,), (1.0,))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.answers[: len(images)]
+
+
+def test_ties_and_what_is_not_finite_are_no_class() -> None:
+    """A dead network answers the same for all classes: an argmax would call that class 0, the usual target."""
+    nan, inf = float("nan"), float("inf")
+    model = Fixed([[1, 2, 3], [0, 0, 0], [2, 2, 1], [1, 1, 2], [nan, 1, 2], [inf, 0, 0]])
+    assert predict(model, np.zeros((6, 1, 1, 1), np.uint8)).tolist() == [2, -1, -1, 2, -1, -1]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "expected"),
+    [
+        ((0.9, 0.0), (0.9, 1.0), 1.0),  # all of the attack gone, nothing lost
+        ((0.9, 1.0), (0.9, 1.0), 0.5),  # nothing changed
+        ((0.8, 0.2), (0.9, 1.0), 0.85),  # (0.8 - 0.1 + 1) / 2
+        ((0.95, 0.2), (0.9, 1.0), 0.9),  # a gain of accuracy is not rewarded
+        ((0.9, 1.0), (0.9, 0.5), 0.5),  # a risen ASR is not punished
+        ((0.0, 1.0), (1.0, 1.0), 0.0),
+    ],
+)
+def test_der_by_hand(after: tuple[float, float], before: tuple[float, float], expected: float) -> None:
+    assert der(*after, *before) == pytest.approx(expected)
+
+
+def test_wilson_against_published_values() -> None:
+    # Newcombe (1998), Table I, method 3: 81/263 -> 0.2553, 0.3662; 15/148 -> 0.0624, 0.1605; 0/20 -> 0, 0.1611
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_student_interval_by_hand() -> None:
+    # 1, 2, 3: mean 2, s = 1, t(2, 0.975) = 4.3027: half width 4.3027 / sqrt 3
+    mean, low, high = interval([1.0, 2.0, 3.0])
+    assert mean == 2 and high is not None and low is not None
+    assert high - mean == pytest.approx(4.30265 / 3**0.5, rel=1e-5) == mean - low
+    assert interval([5.0]) == (5.0, None, None) and interval([]) == (None, None, None)
+
+
+def test_loudness_by_hand() -> None:
+    # two images of four values: one changed by 2 everywhere (mse 4), one not at all
+    clean = np.full((2, 2, 2, 1), 100, np.uint8)
+    triggered = clean.copy()
+    triggered[0] += 2
+    found = loudness(clean, triggered)
+    assert found["trigger_psnr"] == pytest.approx(10 * np.log10(255**2 / 4))
+    assert found["trigger_rms"] == pytest.approx(1.0)  # (2 + 0) / 2
+
+
+def row(acc: float, asr: float, **more: object) -> Row:
+    base = {"control": False, "pruned_share": None, "pruned_layers": None, "finetune_epochs": None, "reason": None}
+    return {**base, "acc": acc, "asr": asr, "der": 0.5, **more}
+
+
+def context(seeds: int = 3, **more: object) -> Context:
+    good = {"undefended": row(0.95, 1.0), "clean": row(0.95, 0.0), "floor": row(0.95, 0.01)}
+    return Context(**{**good, **more}, seeds=seeds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("judged", "against", "expected"),
+    [
+        (row(0.95, 0.0), context(), []),
+        (row(0.95, 0.0), context(undefended=row(0.95, 0.5)), ["not_implanted"]),
+        (row(0.95, 0.0), context(undefended=row(0.95, 0.51)), []),
+        (row(0.85, 0.0), context(), ["collapsed"]),
+        (row(0.86, 0.0), context(undefended=row(0.97, 1.0)), ["broke_model"]),
+        (row(0.95, 0.0), context(seeds=2), ["few_seeds"]),
+        (row(0.95, 0.0, reason="loss"), context(), ["diverged"]),
+    ],
+)
+def test_checks(judged: Row, against: Context, expected: list[str]) -> None:
+    assert failed(judged, against) == expected
+
+
+def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
+    pruned = row(0.95, 0.0, pruned_share=0.1, pruned_layers="all", finetune_epochs=0, der=0.6)
+
+    def random(share: float, der: float, layers: str = "all", epochs: int = 0) -> Row:
+        return row(0.9, 0.5, pruned_share=share, der=der, pruned_layers=layers, finetune_epochs=epochs, control=True)
+
+    def verdict(*controls: Row) -> bool:
+        return "no_better_than_random" in failed(pruned, context(random=list(controls)))
+
+    assert not verdict()
+    assert verdict(random(0.1, 0.6)) and not verdict(random(0.1, 0.59))
+    assert not verdict(random(0.05, 0.9)), "a smaller share is no match"
+    assert not verdict(random(0.2, 0.5), random(0.4, 0.9)), "the nearest share counts"
+    assert not verdict(random(0.1, 0.9, "last")) and not verdict(random(0.1, 0.9, epochs=5))
+
+
+def test_averages_leave_out_these_two_and_only_these() -> None:
+    names = ("not_implanted", "collapsed", "broke_model", "no_better_than_random", "few_seeds", "diverged")
+    kept = averaged([{"checks": [name]} for name in names])
+    assert [r["checks"][0] for r in kept] == [n for n in names if n not in ("not_implanted", "diverged")]

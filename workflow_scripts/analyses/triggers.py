@@ -1,0 +1,37 @@
+"""Examples of triggered images beside the clean ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common.fields import Count
+from workflow_scripts.common.files import images_table
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.truth import Truth
+
+
+@dataclass(frozen=True)
+class Triggers(Analysis):
+    """The first triggered test image of each class, as `clean` and `poisoned`, with the trigger's PSNR (dB) and RMS.
+
+    examples: how many images at most.
+    """
+
+    examples: Count = 10
+
+    def __call__(self, test: Images, truth: Truth) -> Measured:
+        _, first = np.unique(truth.original_labels, return_index=True)
+        poisoned = truth.triggered[first[: self.examples]]
+        clean = test[np.searchsorted(test.index, poisoned.index)]
+        table = pa.table(
+            {
+                "index": pa.array(poisoned.index),
+                "label": pa.array(clean.labels),
+                "target": pa.array(poisoned.labels),
+                "clean": images_table(clean.images)["image"],
+                "poisoned": images_table(poisoned.images)["image"],
+            }
+        )
+        return table, {"psnr": truth.psnr, "rms": truth.rms, **test.format.as_json()}

@@ -1,0 +1,53 @@
+"""ASR and ACC over attack and defense."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from workflow_scripts.common.cells import Study
+from workflow_scripts.evaluation.checks import Row
+from workflow_scripts.reporting.aggregate import interval, label, plain_name
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One panel for ASR (dark is bad), one for ACC (dark is good); controls behind a gap; means over seeds."""
+
+    def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
+        attacks = list(dict.fromkeys(label(row, ["attack"]) for row in rows))
+        defenses = list(dict.fromkeys(label(row, ["defense"]) for row in sorted(rows, key=lambda r: r["control"])))
+        own = sum(not control for control in {label(r, ["defense"]): r["control"] for r in rows}.values())
+        figure, axes = plt.subplots(1, 2, figsize=(2 + 1.0 * len(defenses), 1.5 + 0.42 * len(attacks)), sharey=True)
+        for axis, metric, title in zip(
+            axes, ("asr", "acc"), ("ASR (%), low is good", "ACC (%), high is good"), strict=True
+        ):
+            values = np.full((len(attacks), len(defenses)), np.nan)
+            for i, attack in enumerate(attacks):
+                for j, defense in enumerate(defenses):
+                    cells = [r for r in rows if label(r, ["attack"]) == attack and label(r, ["defense"]) == defense]
+                    mean = interval([r[metric] for r in cells if r[metric] is not None])[0]
+                    values[i, j] = np.nan if mean is None else 100 * mean
+            _panel(axis, values, own)
+            axis.set_title(title)
+            axis.set_xticks(range(len(defenses)), [plain_name(d) for d in defenses], rotation=40, ha="right")
+            axis.set_yticks(range(len(attacks)), [plain_name(a) for a in attacks])
+            axis.set_xlabel("defense | control" if own < len(defenses) else "defense")
+        axes[0].set_ylabel("attack")
+        figure.suptitle(study.title)
+        return figure
+
+
+def _panel(axis: Axes, values: np.ndarray, own: int) -> None:
+    axis.imshow(values, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
+    axis.set_facecolor("#eeeeee")
+    for (i, j), value in np.ndenumerate(values):
+        text = "–" if np.isnan(value) else f"{value:.1f}"
+        axis.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if value > 60 else "black")
+    if own < values.shape[1]:
+        axis.axvline(own - 0.5, color="white", linewidth=4)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)

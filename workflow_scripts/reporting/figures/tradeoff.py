@@ -1,0 +1,67 @@
+"""The plane of ACC and ASR: what a defense removes, and what it costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from workflow_scripts.common.cells import Study
+from workflow_scripts.evaluation.checks import Row
+from workflow_scripts.reporting.aggregate import label, plain_name
+from workflow_scripts.reporting.plotting import COLOURS, MARKERS
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """A panel for each attack: means as large marks, the single seeds as dots, the clean model's floor as a line."""
+
+    def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
+        attacked = [row for row in rows if row["asr"] is not None]
+        attacks = list(dict.fromkeys(label(row, ["attack"]) for row in attacked))
+        defenses = list(dict.fromkeys(label(row, ["defense"]) for row in attacked))
+        count = max(1, len(attacks))
+        columns = min(4, count)
+        lines = -(-count // columns)
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(2.6 * columns + 1.6, 2.6 * lines + 0.5), sharex=True, sharey=True, squeeze=False
+        )
+        for axis, attack in zip(grid.flat, attacks, strict=False):
+            own = [row for row in attacked if label(row, ["attack"]) == attack]
+            _panel(axis, own, defenses)
+            axis.set_title(plain_name(attack))
+        for axis in grid.flat[len(attacks) :]:
+            axis.set_visible(False)
+        figure.supxlabel("ACC (%)", fontsize=9)
+        figure.supylabel("ASR (%)", fontsize=9)
+        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
+        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
+        figure.suptitle(study.title)
+        return figure
+
+
+def _panel(axis: Axes, rows: Sequence[Row], defenses: Sequence[str]) -> None:
+    floor = [100 * row["asr"] for row in rows if row["defense"] == "clean"]
+    if floor:
+        axis.axhline(sum(floor) / len(floor), color="#555555", linewidth=1, linestyle="--", label="clean model's ASR")
+    for place, defense in enumerate(defenses):
+        seeds = [row for row in rows if label(row, ["defense"]) == defense]
+        if not seeds:
+            continue
+        acc, asr = ([100 * row[metric] for row in seeds] for metric in ("acc", "asr"))
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        control = seeds[0]["control"]
+        axis.plot(acc, asr, ".", color=colour, markersize=4, alpha=0.6)
+        axis.plot(
+            [sum(acc) / len(acc)],
+            [sum(asr) / len(asr)],
+            marker,
+            color=colour,
+            markerfacecolor="none" if control else colour,
+            markersize=8,
+            linestyle="none",
+            label=plain_name(defense),
+        )
+    axis.set_ylim(-5, 105)
+    axis.grid(color="#dddddd", linewidth=0.5)

@@ -1,0 +1,113 @@
+"""A study's table: long Parquet for machines; wide CSV, Markdown and LaTeX, in percent, for people."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from workflow_scripts.common import files
+from workflow_scripts.common.cells import Study
+from workflow_scripts.evaluation.checks import MARKS
+from workflow_scripts.reporting.aggregate import (
+    AVERAGE,
+    Place,
+    columns_in_order,
+    long_table,
+    missing,
+    places,
+    plain_name,
+    rows_of,
+)
+
+NAMES = {"acc": "ACC", "asr": "ASR", "ra": "RA", "der": "DER"}
+Text = Callable[[Place], str]
+
+
+def write(study: Study, metrics: str, output: Any) -> None:
+    """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's rows of `metrics.parquet`."""
+    rows = rows_of(study, metrics)
+    found = places(study, rows)
+    defenses, controls = columns_in_order(study, rows)
+    files.write_table(output.parquet, long_table(found), {"study": study.name})
+    notes = notes_on(study, found, missing(study, rows))
+    for path, text in (
+        (output.csv, wide(found, defenses + controls, mean_only).to_csv()),
+        (output.md, markdown(study, found, defenses, controls, notes)),
+        (output.tex, latex(study, found, defenses, controls, notes)),
+    ):
+        with files.writing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def mean_only(place: Place) -> str:
+    """`97.48`."""
+    return "" if place.mean is None else f"{100 * place.mean:.2f}"
+
+
+def with_interval(place: Place) -> str:
+    """`97.48 ± 0.61 R`: mean, half of the t interval, and the marks of failed checks."""
+    if place.mean is None:
+        return "–"
+    text = mean_only(place)
+    if place.high is not None:
+        text += f" ± {100 * (place.high - place.mean):.2f}"
+    if place.row == AVERAGE and place.counted < place.cells:
+        text += f" ({place.counted} of {place.cells})"
+    marks = [MARKS[c] if n == place.cells else f"{MARKS[c]}{n}/{place.cells}" for c, n in place.failed.items()]
+    return " ".join([text, *sorted(marks)])
+
+
+def wide(found: Sequence[Place], columns: Sequence[str], text: Text) -> pd.DataFrame:
+    """A block of rows for each metric, one column for each of `columns`."""
+    cells = {((NAMES[place.metric], place.row), place.column): text(place) for place in found}
+    index = list(dict.fromkeys((NAMES[p.metric], p.row) for m in NAMES for p in found if p.metric == m))
+    frame = pd.DataFrame(
+        [[cells.get((at, column), "") for column in columns] for at in index],
+        index=pd.MultiIndex.from_tuples(index, names=["metric", "row"]),
+        columns=[plain_name(column) for column in columns],
+    )
+    return frame.rename(index=plain_name, level=1)
+
+
+def notes_on(study: Study, found: Sequence[Place], absent: int) -> list[str]:
+    """What a reader must know beside the numbers."""
+    seeds = sorted({place.n for place in found if place.n})
+    many = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(*seeds)
+    notes = [f"Percent; mean ± half of Student's t 95 % interval over {many} seeds."]
+    shown = {check for place in found for check in place.failed}
+    if shown:
+        legend = ", ".join(f"{mark} {check}" for check, mark in MARKS.items() if check in shown)
+        notes.append(f"Failed checks, with how many of the seeds where not all: {legend} (evaluation/checks.md).")
+    if any(place.row == AVERAGE for place in found):
+        notes.append("The average is over attacks other than none, without cells that are not_implanted or diverged.")
+    if absent:
+        notes.append(f"Partial: {absent} of {len(study.cells)} cells have not been computed.")
+    return notes
+
+
+def markdown(
+    study: Study, found: Sequence[Place], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
+) -> str:
+    """The table in Markdown, controls in italics behind the others."""
+    frame = wide(found, [*defenses, *controls], with_interval)
+    frame.columns = pd.Index([*frame.columns[: len(defenses)], *(f"*{c}*" for c in frame.columns[len(defenses) :])])
+    legend = ["Controls are in italics: no defenses, but what a number is worth."] if controls else []
+    lines = [f"# {study.title}", "", str(frame.reset_index().to_markdown(index=False, disable_numparse=True)), ""]
+    return "\n".join([*lines, *notes, *legend]) + "\n"
+
+
+def latex(
+    study: Study, found: Sequence[Place], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
+) -> str:
+    """The table for `\\usepackage{booktabs}`, controls behind a rule."""
+    frame = wide(found, [*defenses, *controls], with_interval).map(lambda text: text.replace("±", "$\\pm$"))
+    escaped = frame.rename(columns=_escaped).rename(index=_escaped, level=1).map(lambda text: text.replace("%", "\\%"))
+    escaped.index.names = ["", ""]
+    form = "ll" + "r" * len(defenses) + ("|" + "r" * len(controls) if controls else "")
+    caption = _escaped(f"{study.title}. {' '.join(notes)}").replace("±", "$\\pm$")
+    label = "tab:" + study.name.replace("/", "-")
+    return str(escaped.to_latex(column_format=form, caption=caption, label=label, position="t"))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("_", "\\_").replace("%", "\\%")
