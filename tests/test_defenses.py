@@ -149,8 +149,7 @@ def test_layers_follow_the_graph_not_the_order_of_modules(victim: Callable[[], M
         "layer2.0.bn2": ["layer2.0.conv1"],
         "layer3.0.bn1": ["layer2.0.conv2", "layer2.0.shortcut.0"],
         "layer3.0.bn2": ["layer3.0.conv1"],
-        "layer3.0.conv2": ["layer3.0.conv2"],
-        "layer3.0.shortcut.0": ["layer3.0.shortcut.0"],
+        "bn": ["layer3.0.conv2", "layer3.0.shortcut.0"],
     }
 
 

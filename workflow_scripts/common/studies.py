@@ -1,6 +1,7 @@
 """Study files into cells. Everything that can be known to be wrong before the run is said here."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _grid(raw: Any, config: Config) -> Iterator[Cell]:
         ]
         defenses = [s for entry in as_list(grid["defense"]) for s in _spellings("defenses", entry, settings)]
         for spelling in _spellings("attacks", attack, settings):
-            largest = replaced.get("ratios", {}).get(catalog.name(spelling), 1.0)
+            largest = replaced.get("ratios", {}).get(catalog.name(spelling), math.inf)
             share = _check_attack(spelling, min(ratio, largest), dataset, config)
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 yield Cell(dataset, model, spelling, share, seed, defense)

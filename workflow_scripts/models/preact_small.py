@@ -8,7 +8,11 @@ from workflow_scripts.models.preact_resnet18 import PreActResNet18
 
 @dataclass(frozen=True)
 class PreActSmall(PreActResNet18):
-    """`preact_resnet18` with a quarter of its width and three stages of one block: 77,850 parameters at ten classes."""
+    """`preact_resnet18` with a quarter of its width and three stages of one block: 77,850 parameters at ten classes.
+
+    With the paper's last normalisation, so that every channel that can be pruned has one.
+    """
 
     width: Count = 16
     blocks: tuple[int, ...] = (1, 1, 1)
+    last_norm: bool = True

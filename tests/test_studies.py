@@ -1,0 +1,155 @@
+"""Configuration and study files into cells: one spelling for a cell, and one clear line for what is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from workflow_scripts.common import catalog, config, studies
+from workflow_scripts.common.cells import Cell, Study
+from workflow_scripts.common.errors import UserError
+
+SETTINGS = {"models": {"preact_resnet18": "preact_small"}, "ratios": {"sig": 0.08}, "ft": {"epochs": 20}}
+CONFIG = {"studies": ["one"], "datasets": {"digits": {"loader": "digits"}}, "settings": {"digits": SETTINGS}}
+GRID = {
+    "dataset": "digits",
+    "model": "preact_small",
+    "attack": "badnets",
+    "ratio": 0.1,
+    "seed": 0,
+    "defense": "none",
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(studies, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def read(folder: Path, grid: Any = None, changed: dict[str, Any] | None = None, **more: Any) -> Study:
+    """The study of one file, whose grid and configuration differ from the plain ones as given."""
+    study = {"grid": {**GRID, **(grid or {})}, "table": {"rows": "attack", "columns": "defense"}, **more}
+    (folder / "one.yaml").write_text(yaml.safe_dump({k: v for k, v in study.items() if v is not None}))
+    return studies.read(config.read({**CONFIG, **(changed or {})}))[0]
+
+
+def test_a_grid_is_the_product_of_its_axes(folder: Path) -> None:
+    grid = {"attack": ["none", "badnets"], "seed": [0, 1], "defense": ["none", {"clp": {"u": [2, 4]}}]}
+    cells = read(folder, grid).cells
+    assert len(cells) == 12
+    assert Cell("digits", "preact_small", "none", "0", "1", "clp+u~2.0") in cells
+    assert Cell("digits", "preact_small", "badnets", "0.1", "0", "clp+u~4.0") in cells
+
+
+@pytest.mark.parametrize(
+    ("entry", "spelling"),
+    [
+        ("ft", "ft"),
+        ({"ft": {"epochs": 20}}, "ft"),  # the dataset's own setting
+        ({"ft": {"epochs": 100}}, "ft+epochs~100"),  # the method's default, which is not the dataset's
+        ({"ft": {"lr": "1e-3"}}, "ft+lr~0.001"),  # YAML reads 1e-3 as a string
+        ({"ft": {"lr": 1, "epochs": "5"}}, "ft+epochs~5+lr~1.0"),  # in the order of the fields
+        ("ft+lr~0.50", "ft+lr~0.5"),
+        ({"ft": {"lr": 1e-05}}, "ft+lr~1e-05"),
+    ],
+)
+def test_a_cell_has_one_spelling(folder: Path, entry: Any, spelling: str) -> None:
+    assert [cell.defense for cell in read(folder, {"defense": entry}).cells] == [spelling]
+
+
+def test_a_spelling_resolves_to_what_was_given() -> None:
+    given = {"lr": 1e20, "epochs": 7, "batch_size": 32}
+    spelling = catalog.canonical("defenses", "ft", given, None)
+    assert "+" not in spelling.replace("+epochs", "").replace("+lr", "").replace("+batch_size", "")
+    assert catalog.resolve("defenses", spelling) == catalog.resolve("defenses", "ft") | given
+    wide = catalog.canonical("models", "preact_small", {"blocks": "1x2", "flip": False}, None)
+    assert wide == "preact_small+flip~false+blocks~1x2"
+    assert catalog.resolve("models", wide)["blocks"] == (1, 2)
+
+
+def test_implied_cells(folder: Path) -> None:
+    asked = read(folder, {"defense": ["abl"]}).cells
+    found = {(cell.attack, cell.defense) for cell in studies.needed(asked)}
+    assert found == {("badnets", d) for d in ("abl", "none", "clean", "plain")} | {("none", "none")}
+
+
+def test_any_study_runs_on_another_dataset(folder: Path) -> None:
+    elsewhere = {"dataset": "cifar10", "model": "preact_resnet18", "attack": "sig", "ratio": [0.05, 0.1]}
+    datasets = {"digits": {"loader": "digits"}, "cifar10": {"loader": "cifar10", "folder": "data"}}
+    table = {"rows": ["attack", "ratio"], "columns": "defense"}
+    cells = read(folder, elsewhere, {"datasets": datasets, "dataset": "digits"}, table=table).cells
+    assert [(c.dataset, c.model, c.ratio) for c in cells] == [
+        ("digits", "preact_small", "0.05"),
+        ("digits", "preact_small", "0.08"),  # no more than the class holds
+    ]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"grid": {"dataset": "mnist"}}, r"no dataset 'mnist'.*there are: digits"),
+    ({"grid": {"attack": "badnet"}}, r"no 'badnet' among the attacks; there are: badnets, blended"),
+    ({"grid": {"defense": "anpp"}}, r"no 'anpp' among the defenses; there are:"),
+    ({"grid": {"model": "resnet"}}, r"no 'resnet' among the models"),
+    ({"grid": {"defense": {"ft": {"rate": 1}}}}, r"ft has no 'rate'; it has: holdout_size, epochs, lr"),
+    ({"grid": {"defense": {"ft": {"epochs": "many"}}}}, r"ft: epochs is 'many'; it must be a whole number"),
+    ({"grid": {"defense": {"ft": {"epochs": 1.5}}}}, r"epochs is 1.5; it must be a whole number"),
+    ({"grid": {"defense": {"ft": {"lr": -1}}}}, r"lr is -1; it must be a number above 0"),
+    ({"grid": {"defense": {"ft": {"lr": True}}}}, r"lr is True; it must be a number"),
+    ({"grid": {"defense": {"abl": {"loss": "hinge"}}}}, r"loss is 'hinge'; it must be one of flooding, lga"),
+    ({"grid": {"defense": "ft+lr"}}, r"'ft\+lr' is no spelling of a method"),
+    ({"grid": {"ratio": 0}}, r"ratio is 0 for badnets; it must be above 0 and at most 1"),
+    ({"grid": {"ratio": 1.2}}, r"ratio is 1.2 for badnets; it must be above 0"),
+    ({"grid": {"ratio": "half"}}, r"ratio is 'half'"),
+    ({"grid": {"attack": "sig", "ratio": 0.1}}, r"clean-label.* 135 images of class 0, which has 133.*at most 0.0987"),
+    (
+        {"grid": {"attack": {"sig": {"mapping": "all_to_all"}}}},
+        r"mapping is 'all_to_all'; it must be one of all_to_one",
+    ),
+    ({"grid": {"attack": {"badnets": {"target": 10}}}}, r"target is 10; digits has the classes 0 to 9"),
+    ({"grid": {"seed": None}}, r"seed is missing"),
+    ({"grid": {"seed": -1}}, r"seed is -1; it must be a whole number"),
+    ({"grid": {"seed": "a"}}, r"seed is 'a'"),
+    ({"grid": {"batch": 3}}, r"grid: no key 'batch'; there are: dataset, model"),
+    ({"table": None}, r"neither table nor analysis"),
+    ({"tabel": {}}, r"no key 'tabel'; there are: title, grid"),
+    ({"table": {"rows": "colour"}}, r"no axis 'colour'; there are: dataset"),
+    ({"table": {"values": ["f1"]}}, r"no metric 'f1'; there are: acc, asr, ra, der"),
+    ({"grid": {"ratio": [0.1, 0.2]}}, r"0.1 and 0.2 would share a place; add 'ratio' to rows or columns"),
+    ({"figure": "pie"}, r"no 'pie' among the figures; there are: heatmap"),
+    ({"figure": {"colour": "red"}}, r"figures: kind is missing"),
+    ({"analysis": "tsne"}, r"no 'tsne' among the analyses; there are: triggers"),
+    ({"changed": {"studies": ["two"]}}, r"no study 'two' in .*there are: one"),
+    ({"changed": {"studies": []}}, r"studies must be a list"),
+    ({"changed": {"stduies": []}}, r"config: no key 'stduies'"),
+    ({"changed": {"datasets": {"digits": {"loader": "mnist"}}}}, r"no 'mnist' among the datasets"),
+    ({"changed": {"datasets": {"digits": {}}}}, r"loader is missing; there are: cifar10, digits, parquet"),
+    ({"changed": {"datasets": {"digits": {"loader": "cifar10"}}}}, r"the loader cifar10 needs 'folder'"),
+    ({"changed": {"datasets": {"digits": {"loader": "digits", "reserve": 2}}}}, r"reserve is 2; it must be a number"),
+    ({"changed": {"settings": {"mnist": {}}}}, r"no dataset 'mnist'"),
+    ({"changed": {"settings": {"digits": {"tsbdd": {}}}}}, r"there is no method 'tsbdd'"),
+    ({"changed": {"settings": {"digits": {"ft": {"epoch": 3}}}}}, r"settings of digits: ft has no 'epoch'"),
+    ({"changed": {"settings": {"digits": {"ratios": {"sig": 2}}}}}, r"the ratio of sig is 2; it must be above 0"),
+    ({"changed": {"settings": {"digits": {"models": {"preact_small": "big"}}}}}, r"no 'big' among the models"),
+    ({"changed": {"dataset": "mnist"}}, r"no dataset 'mnist'"),
+    ({"changed": {"keep_models": "no"}}, r"keep_models is 'no'; it must be true or false"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG, ids=[message[:50] for _, message in WRONG])
+def test_what_is_wrong_is_said_in_a_line_before_anything_runs(folder: Path, given: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        read(folder, **given)
+    assert len(str(error.value).splitlines()) <= 2
+
+
+def test_a_file_that_is_no_yaml(folder: Path) -> None:
+    read(folder)
+    (folder / "one.yaml").write_text("grid: [")
+    with pytest.raises(UserError, match=r"one.yaml: not YAML"):
+        studies.read(config.read(CONFIG))
+
+
+def test_a_study_survives_the_way_to_its_script(folder: Path) -> None:
+    study = read(folder, title="A title", figure=["heatmap", {"kind": "triggers", "examples": 2}])
+    assert Study.from_json(study.as_json()) == study and study.figures == ("heatmap", "triggers+examples~2")

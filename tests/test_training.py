@@ -1,0 +1,156 @@
+"""Networks and the loop: against references, and equal to themselves."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.common import catalog, weights
+from workflow_scripts.common.images import ImageFormat, Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.models import Model
+from workflow_scripts.pruning.units import layers
+from workflow_scripts.training.inference import accuracy
+from workflow_scripts.training.loader import Resident, crop_and_flip
+from workflow_scripts.training.loop import train
+from workflow_scripts.training.recipe import Recipe
+from workflow_scripts.training.sgd import SGD
+
+CIFAR = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+PARAMETERS = {"preact_resnet18": 11_171_146, "preact_small": 77_850}
+
+
+@pytest.mark.parametrize("name", catalog.names("models"))
+def test_parameter_counts(name: str, run: Run) -> None:
+    """A model that is missing from the table fails: the count is the quickest check of an architecture."""
+    model = weights.untrained(name, catalog.resolve("models", name), CIFAR, run)
+    assert sum(p.numel() for p in model.network.parameters()) == PARAMETERS[name]
+
+
+def test_preact_resnet18_is_the_fields_network(run: Run) -> None:
+    model = weights.untrained("preact_resnet18", catalog.resolve("models", "preact_resnet18"), CIFAR, run)
+    kinds = [type(module).__name__ for module in model.network.modules()]
+    assert (kinds.count("Conv2d"), kinds.count("BatchNorm2d")) == (20, 16)
+    state = model.network.state_dict()
+    assert {"conv1.weight", "layer1.0.bn1.running_mean", "layer2.0.shortcut.0.weight", "linear.bias"} <= state.keys()
+    stages = 4 * 64 + (64 + 3 * 128) + (128 + 3 * 256) + (256 + 3 * 512)
+    assert sum(len(layer) for layer in layers(model.network) if layer.norm is not None) == stages
+
+
+@pytest.mark.parametrize("last_norm", [False, True])
+@pytest.mark.parametrize("stem", ["small", "large"])
+def test_every_shape_of_the_network_answers(last_norm: bool, stem: str, run: Run) -> None:
+    params = catalog.resolve("models", f"preact_small+stem~{stem}+last_norm~{str(last_norm).lower()}")
+    model = weights.untrained("preact_small", params, CIFAR, run)
+    answers = model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    assert answers.shape == (2, 10) and answers.dtype == torch.float32
+    assert hasattr(model.network, "bn") == last_norm
+    assert bool([x for x in layers(model.network) if x.norm is None]) != last_norm
+
+
+def test_uint8_and_unit_floats_are_the_same_images(
+    untrained: Callable[[], Model], digits: tuple[Images, Images]
+) -> None:
+    model = untrained().eval()
+    images = torch.from_numpy(digits[1].images[:8]).permute(0, 3, 1, 2)
+    assert torch.equal(model(images), model(images.float() / 255))
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(nesterov=True), Recipe(momentum=0.0), Recipe(weight_decay=0.0)])
+def test_sgd_is_torch_optim_bit_by_bit(recipe: Recipe) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(5, 3, generator=generator), torch.randn(4, generator=generator)]
+    ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
+    mine = SGD(ours, recipe)
+    reference = torch.optim.SGD(
+        theirs,
+        lr=1.0,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        fused=True,
+    )
+    for lr in (0.1, 0.03, 0.2):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(a.shape, generator=generator)
+            b.grad = a.grad.clone()
+        mine.step(lr)
+        reference.param_groups[0]["lr"] = lr
+        reference.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_schedules_by_hand() -> None:
+    cosine = Recipe(epochs=4, lr=1.0)
+    assert [round(cosine.lr_at(e, e / 4), 4) for e in range(4)] == [1.0, 0.8536, 0.5, 0.1464]
+    step = replace(cosine, epochs=6, schedule="step")
+    assert [step.lr_at(e, e / 6) for e in range(6)] == [1, 1, 1, 1, 0.1, 0.1]
+    cycle = replace(cosine, schedule="one_cycle")
+    assert [round(cycle.lr_at(0, f), 4) for f in (0, 0.125, 0.25, 0.625, 1.0)] == [0.04, 0.52, 1.0, 0.5, 0.0]
+    assert replace(cosine, schedule="constant").lr_at(3, 0.99) == 1.0
+
+
+def test_crops_and_flips_are_those_of_a_slow_reference() -> None:
+    images = torch.arange(2 * 4 * 4 * 1, dtype=torch.uint8).reshape(2, 4, 4, 1)
+    fast = crop_and_flip(Recipe(crop=1, flip=True))(images, torch.Generator().manual_seed(2))
+    stream = torch.Generator().manual_seed(2)
+    down, right = torch.randint(3, (2, 2, 1), generator=stream)
+    mirrored = torch.randint(2, (2, 1), generator=stream)
+    assert mirrored.sum() == 1, "the seed shows both"
+    for i, image in enumerate(images.numpy()):
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+        cropped = padded[down[i] : down[i] + 4, right[i] : right[i] + 4]
+        assert np.array_equal(fast[i].numpy(), cropped[:, ::-1] if mirrored[i] else cropped)
+
+
+def test_an_epoch_sees_every_image_once_but_for_the_last_batch(digits: tuple[Images, Images]) -> None:
+    resident = Resident(digits[0][:50], torch.device("cpu"))
+    batches = list(resident.batches(16, torch.Generator().manual_seed(0)))
+    assert [len(b) for b in batches] == [16, 16, 16] and resident.batch_count(16) == 3
+    assert len(set(torch.cat(batches).tolist())) == 48
+    (only,) = resident.batches(64, torch.Generator().manual_seed(0))
+    assert len(only) == 50 and resident.batch_count(64) == 1
+
+
+def test_training_learns_and_repeats(untrained: Callable[[], Model], digits: tuple[Images, Images]) -> None:
+    models, runs = (untrained(), untrained()), (Run("digits", 0), Run("digits", 0))
+    for model, run in zip(models, runs, strict=True):
+        train(model, digits[0], model.recipe, run)
+    assert accuracy(models[0], digits[1]) > 0.7
+    states = [model.network.state_dict() for model in models]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0]) and runs[0].rows == runs[1].rows
+    assert [row["epoch"] for row in runs[0].rows] == [0, 1, 2, 3]
+
+
+def test_seeds_start_elsewhere(digits: tuple[Images, Images]) -> None:
+    params = catalog.resolve("models", "preact_small")
+    first, other = (weights.untrained("preact_small", params, digits[0].format, Run("digits", s)) for s in (0, 1))
+    assert not torch.equal(first.network.conv1.weight, other.network.conv1.weight)  # type: ignore[union-attr, arg-type]
+
+
+def test_streams_are_named(run: Run) -> None:
+    draws = {purpose: run.numpy(purpose).integers(1 << 30) for purpose in ("selection", "holdout")}
+    assert draws["selection"] == run.numpy("selection").integers(1 << 30) != draws["holdout"]
+    assert draws["selection"] != Run("cifar10", 0).numpy("selection").integers(1 << 30)
+
+
+def test_divergence_is_a_result(untrained: Callable[[], Model], digits: tuple[Images, Images], run: Run) -> None:
+    model = untrained()
+    train(model, digits[0], model.recipe, run, loss=lambda logits, labels: logits.sum() * float("inf"))
+    assert run.notes["diverged"] == "the loss of training is not finite in epoch 0" and len(run.rows) == 1
+    assert accuracy(model, digits[1]) == 0.0  # no class at all, not class 0
+
+
+def test_steps_import_neither_torchvision_nor_the_compiler() -> None:
+    """Each costs a second in every job."""
+    code = (
+        "import sys; from workflow_scripts.common import arguments, weights; import workflow_scripts.training.loop;"
+        "from workflow_scripts.defenses import abl, anp, clp, fp, ft, plain;"
+        "print([m for m in ('torchvision', 'torch._dynamo', 'sklearn', 'pandas', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
