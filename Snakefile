@@ -2,6 +2,7 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/provenance.smk"
 include: "rules/data.smk"
 include: "rules/attack.smk"
 include: "rules/defend.smk"
@@ -13,6 +14,7 @@ include: "rules/report.smk"
 rule all:    # here: an included file cannot set the default target
     input:
         rules.collect.output,
+        rules.collect.input.metrics,    # named themselves, or a cell that was deleted would not come back
         TABLES,
         FIGURES,
         ANALYSES,

@@ -1,7 +1,7 @@
-"""Where each thing is kept that a method may ask for by name, and what each artifact is made by."""
+"""Where each thing is kept that a method may ask for by name."""
 
 from snakemake.exceptions import WorkflowError
-from workflow_scripts.common import catalog, config as configuration, fingerprint, studies
+from workflow_scripts.common import catalog, config as configuration, studies
 from workflow_scripts.common.errors import UserError
 
 ROOT = "results/artifacts"
@@ -29,7 +29,12 @@ def attacked(w, file):
     return f"{VICTIM if catalog.name(w.attack) in IMPLANTS else ATTACK}/{file}"
 
 
-KEPT = {  # a name in a signature -> its path, from the wildcards and the method's own fields
+def judged(w):
+    """The model of a cell: the victim itself where nothing defends it."""
+    return f"{VICTIM}/victim.safetensors" if w.defense == "none" else f"{DEFENSE}/model.safetensors"
+
+
+KEPT = {  # a name in a signature -> its paths, from the wildcards and the method's own fields
     "train": lambda w, own: DATASET + "/train.parquet",
     "test": lambda w, own: DATASET + "/test.parquet",
     "holdout": lambda w, own: DATASET + "/holdout/seed~{seed}.parquet",
@@ -40,26 +45,6 @@ KEPT = {  # a name in a signature -> its path, from the wildcards and the method
     "defended": lambda w, own: judged(w),
     "model": lambda w, own: DATASET + "/train.parquet",    # an architecture is code; its shape is the images'
 }
-# step -> the axes whose methods' code it runs, and those whose parameters are written into what it makes
-STEPS = {
-    "prepare_data": ("dataset", "dataset"), "draw_holdout": ("dataset", "dataset"),
-    "poison": ("attack", "attack"), "train": ("model", "model"), "implant": ("attack model", "attack model"),
-    "defend": ("defense model", "defense model"), "evaluate": ("model", "attack defense model"),
-    "analyze": ("analysis model", "analysis model"),
-}
-
-
-def judged(w):
-    """The model of a cell: the victim itself where nothing defends it."""
-    return f"{VICTIM}/victim.safetensors" if w.defense == "none" else f"{DEFENSE}/model.safetensors"
-
-
-def method(axis, w):
-    """The name and the resolved hyper-parameters of the method that an axis of the cell names."""
-    if axis == "dataset":
-        return CONFIG.loader(w.dataset)
-    spelling = getattr(w, axis)
-    return catalog.name(spelling), catalog.resolve(catalog.KIND_OF_AXIS[axis], spelling, CONFIG.of(w.dataset))
 
 
 def asked(axis):
@@ -67,20 +52,10 @@ def asked(axis):
     def files(w):
         name, own = method(axis, w)
         wanted = catalog.describe(catalog.KIND_OF_AXIS[axis], name).asks
-        return {key: expand(KEPT[key](w, own), **dict(w.items())) if key == "poisoned_train" else KEPT[key](w, own).format(**dict(w.items()))
-                for key in wanted if key in KEPT}
+        return {key: filled(KEPT[key](w, own), w) for key in wanted if key in KEPT}
     return files
 
 
-def made(step):
-    """Parameter: the fingerprint and the hyper-parameters that the step writes into the metadata of what it makes."""
-    code, params = map(str.split, STEPS[step])
-    return lambda w: {
-        "fingerprint": fingerprint.of_code(step, *((catalog.KIND_OF_AXIS[axis], method(axis, w)[0]) for axis in code)),
-        "params": {axis: method(axis, w)[1] for axis in params},
-    }
-
-
-def costing(megabytes, minutes):
-    """Resources that grow with the attempt."""
-    return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: minutes * attempt}
+def filled(path, w):
+    """A path, or a list of paths, of these wildcards."""
+    return [filled(part, w) for part in path] if isinstance(path, list) else path.format(**dict(w.items()))

@@ -1,22 +1,3 @@
-def provenance():
-    """What every artifact behind the cells must have been made by, by its path below ROOT."""
-    found = {}
-    for cell in CELLS:
-        implant = catalog.name(cell.attack) in IMPLANTS
-        steps = {attacked(cell, "truth.parquet"): "implant" if implant else "poison",
-                 VICTIM + "/victim.safetensors": "implant" if implant else "train",
-                 DATASET + "/train.parquet": "prepare_data", DATASET + "/test.parquet": "prepare_data",
-                 DEFENSE + "/metrics.json": "evaluate", judged(cell): "defend"}
-        if cell.defense == "none":
-            steps[judged(cell)] = "implant" if implant else "train"
-        for path, step in steps.items():
-            path = path.format(**cell._asdict()).removeprefix(f"{ROOT}/")
-            if path not in found:
-                by = made(step)(cell)
-                found[path] = fingerprint.of_artifact(by["fingerprint"], by["params"])
-    return found
-
-
 def present(cells):
     """The cells to be shown: all, or with `--config partial=true` those that have been evaluated."""
     return [cell for cell in cells if not CONFIG.partial or exists(f"{DEFENSE}/metrics.json".format(**cell._asdict()))]
@@ -40,7 +21,7 @@ rule collect:
            costs=of_cells(lambda cell: judged(cell).rpartition("/")[0] + "/costs.json"),
            training=of_cells(lambda cell: VICTIM + "/costs.json")
     output: metrics="results/metrics.parquet", costs="results/costs.parquet", summary="results/summary.json"
-    params: expected=provenance(), root=ROOT, code=fingerprint.of_code("collect"),
+    params: expected=provenance(CELLS), root=ROOT, code=fingerprint.of_code("collect"),
             cells=[list(cell) for cell in present(CELLS)],
             studies={name: [list(cell) for cell in study.cells] for name, study in STUDIES.items()}
     resources: **costing(4000, 30)

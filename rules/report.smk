@@ -3,9 +3,11 @@ FIGURES = [f"results/figures/{s.name}_{figure}.{end}" for s in STUDIES.values() 
 
 
 def figure_inputs(w):
-    """The analyses that the figure's signature names, over the study's victims."""
-    asks = catalog.describe("figures", catalog.name(w.figure)).asks
-    return {name: analysed(name, STUDIES[w.study].cells) for name in asks if name in catalog.names("analyses")}
+    """The analyses that the figure's signature names, over the study's victims (some figures: of its first seed)."""
+    figure, cells = catalog.describe("figures", catalog.name(w.figure)), STUDIES[w.study].cells
+    if figure.traits.get("first_seed"):
+        cells = [cell for cell in cells if cell.seed == cells[0].seed]
+    return {name: analysed(name, cells) for name in figure.asks if name in catalog.names("analyses")}
 
 
 rule tabulate:

@@ -7,6 +7,6 @@ from workflow_scripts.common.run import step
 with step(snakemake.threads, snakemake.output.costs):
     job = Job.of("attack", snakemake.wildcards, snakemake.params.made, snakemake.input)
     planted = job.call()
-    truth.publish(job, planted, snakemake.output)
+    truth.publish(planted, job.method, job.argument("test"), snakemake.output, job.about)
     weights.save(snakemake.output.victim, planted.victim, job.about)
     job.run.write_log(snakemake.output.log, job.about)

@@ -6,4 +6,4 @@ from workflow_scripts.common.run import step
 
 with step(snakemake.threads):
     job = Job.of("attack", snakemake.wildcards, snakemake.params.made, snakemake.input)
-    truth.publish(job, job.call(), snakemake.output)
+    truth.publish(job.call(), job.method, job.argument("test"), snakemake.output, job.about)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import catalog, files, truth
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
@@ -76,8 +76,6 @@ class Job:
             case "model":
                 return self._untrained()
             case "truth":
-                from workflow_scripts.common import truth
-
                 return truth.read(self.inputs[name])
         raise TypeError(f"{self.name} asks for {name!r}, which nobody keeps")
 

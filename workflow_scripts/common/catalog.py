@@ -6,7 +6,7 @@ Importing a method would import torch, which costs more than a second in every j
 import ast
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,15 +118,23 @@ def parse(path: Path) -> ast.Module:
 
 
 def imported(path: Path) -> dict[str, Path]:
-    """Names that a file imports from this project, each with the file that defines it."""
+    """Names that a file imports from this project when it runs, each with the file that defines it."""
     found = {}
-    for node in ast.walk(parse(path)):
+    for node in _runtime(parse(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == ROOT.name:
             base = ROOT.parent.joinpath(*(node.module or "").split("."))
             for alias in node.names:
                 places = (base / f"{alias.name}.py", base.with_suffix(".py"), base / "__init__.py")
                 found[alias.asname or alias.name] = next(place for place in places if place.exists())
     return found
+
+
+def _runtime(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below this one, but for what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _runtime(child)
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError, listed
+from workflow_scripts.common.fields import Field
 
 KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
 
@@ -75,17 +76,11 @@ def read(raw: Mapping[str, Any]) -> Config:
     for name in (*settings, *([raw["dataset"]] if raw.get("dataset") else [])):
         if name not in datasets:
             raise UserError(f"config: no dataset {name!r}; there are: {listed(datasets)}")
-    for key in ("partial", "keep_models"):
-        if not isinstance(raw.get(key, False), bool):
-            raise UserError(f"config: {key} is {raw[key]!r}; it must be true or false")
-    return Config(
-        tuple(studies),
-        datasets,
-        settings,
-        raw.get("dataset"),
-        raw.get("partial", False),
-        raw.get("keep_models", True),
-    )
+    try:
+        partial, keep = (Field(k, d, bool).read(raw.get(k, d)) for k, d in (("partial", False), ("keep_models", True)))
+    except UserError as error:
+        raise UserError(f"config: {error}") from None
+    return Config(tuple(studies), datasets, settings, raw.get("dataset"), partial, keep)
 
 
 def _check_dataset(name: str, entry: dict[str, Any]) -> None:

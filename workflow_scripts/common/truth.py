@@ -8,11 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.common import files
-from workflow_scripts.common.arguments import Job
 from workflow_scripts.common.images import ImageFormat, Images
 
 if TYPE_CHECKING:
-    from workflow_scripts.attacks import Planted
+    from workflow_scripts.attacks import Attack, Planted
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,14 @@ class Truth:
     rms: float | None
 
 
-def publish(job: Job, planted: "Planted", output: Any) -> None:
+def publish(planted: "Planted", attack: "Attack", test: Images, output: Any, about: dict[str, Any]) -> None:
     """Write what the attacker publishes (`output.poison`) and what stays secret (`output.truth`)."""
-    test = job.argument("test")
-    files.write_images(output.poison, planted.changed, job.about)
-    rows, labels = job.method.counted(test.labels, len(test.format.classes))
+    files.write_images(output.poison, planted.changed, about)
+    rows, labels = attack.counted(test.labels, len(test.format.classes))
     clean = test[rows]
     images = planted.trigger(clean.images)
     secret = pa.concat_tables([_altered(planted), _triggered(images, clean, labels)], promote_options="default")
-    files.write_table(output.truth, secret, {**job.about, **test.format.as_json(), **loudness(clean.images, images)})
+    files.write_table(output.truth, secret, {**about, **test.format.as_json(), **loudness(clean.images, images)})
 
 
 def _altered(planted: "Planted") -> pa.Table:

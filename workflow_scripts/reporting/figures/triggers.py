@@ -19,12 +19,14 @@ Measured = tuple[pa.Table, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Triggers:
-    """For each attack: clean and poisoned images and their difference around grey, amplified to be seen.
+    """For each attack, at the study's first seed: clean and poisoned images, and their amplified difference.
 
     examples: images of each attack.
     """
 
     examples: Count = 3
+
+    first_seed = True
 
     def __call__(self, study: Study, triggers: Sequence[Measured]) -> Figure:
         shown: dict[str, Measured] = {}

@@ -1,0 +1,58 @@
+"""What each artifact is made by: code and hyper-parameters, as a rule's parameter, in its metadata, and in `collect`."""
+
+from workflow_scripts.common import fingerprint
+
+# step -> the axes of a cell whose methods' code it runs, and those whose hyper-parameters it writes down
+STEPS = {
+    "prepare_data": ("dataset", "dataset"),
+    "draw_holdout": ("dataset", "dataset"),
+    "poison": ("attack", "attack"),
+    "train": ("model", "model"),
+    "implant": ("attack model", "attack model"),
+    "defend": ("defense model", "defense model"),
+    "evaluate": ("model", "attack defense model"),
+    "analyze": ("analysis model", "analysis model"),
+}
+
+
+def method(axis, w):
+    """The name and the resolved hyper-parameters of the method that an axis of a cell names."""
+    if axis == "dataset":
+        return CONFIG.loader(w.dataset)
+    spelling = getattr(w, axis)
+    return catalog.name(spelling), catalog.resolve(catalog.KIND_OF_AXIS[axis], spelling, CONFIG.of(w.dataset))
+
+
+def made(step):
+    """Parameter: the fingerprint and the hyper-parameters that the step writes into the metadata of what it makes."""
+    code, params = map(str.split, STEPS[step])
+    return lambda w: {
+        "fingerprint": fingerprint.of_code(step, *((catalog.KIND_OF_AXIS[axis], method(axis, w)[0]) for axis in code)),
+        "params": {axis: method(axis, w)[1] for axis in params},
+    }
+
+
+def provenance(cells):
+    """What every artifact behind these cells must have been made by, by its path below ROOT."""
+    found = {}
+    for cell in cells:
+        training = "implant" if catalog.name(cell.attack) in IMPLANTS else "train"
+        steps = {
+            DATASET + "/train.parquet": "prepare_data",
+            DATASET + "/test.parquet": "prepare_data",
+            attacked(cell, "truth.parquet"): "implant" if training == "implant" else "poison",
+            judged(cell): "defend",
+            VICTIM + "/victim.safetensors": training,
+            DEFENSE + "/metrics.json": "evaluate",
+        }
+        for path, step in steps.items():
+            path = path.format(**cell._asdict()).removeprefix(f"{ROOT}/")
+            if path not in found:
+                by = made(step)(cell)
+                found[path] = fingerprint.of_artifact(by["fingerprint"], by["params"])
+    return found
+
+
+def costing(megabytes, minutes):
+    """Resources that grow with the attempt."""
+    return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: minutes * attempt}

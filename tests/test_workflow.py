@@ -1,0 +1,299 @@
+"""The rules themselves, run by Snakemake in a copy of the checkout on a study of a few seconds."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from workflow_scripts.common import catalog
+
+HERE = Path(__file__).resolve().parents[1]
+PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "studies", "config.yaml", "pyproject.toml")
+VICTIM = "results/artifacts/digits/badnets/ratio~0.1/seed~0/preact_small"
+TINY = {
+    "grid": {
+        "dataset": "digits",
+        "model": "preact_small",
+        "attack": ["none", "badnets", "wanet"],
+        "ratio": 0.1,
+        "seed": 0,
+        "defense": ["none", "clp", "abl"],
+    },
+    "table": {"rows": "attack", "columns": "defense", "values": ["acc", "asr", "ra", "der"]},
+    "analysis": "triggers",  # of every victim; the figure needs those of the first seed
+}
+
+
+def shortened() -> dict[str, Any]:
+    """The project's configuration with a network and budgets of a second."""
+    config = yaml.safe_load((HERE / "config.yaml").read_text())
+    settings = config["settings"]["digits"]
+    settings["preact_small"] |= {"width": 4, "epochs": 2, "lr": 0.05}
+    for name in catalog.names("defenses"):
+        for field in catalog.describe("defenses", name).fields:
+            if field in ("epochs", "steps") or field.endswith("_epochs"):
+                settings[name] = {**settings.get(name, {}), field: 1}
+    return {**config, "studies": ["tiny"]}
+
+
+def copy_of_checkout(to: Path) -> Path:
+    for part in PARTS:
+        source = HERE / part
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, to / part)
+    (to / "config.yaml").write_text(yaml.safe_dump(shortened()))
+    (to / "studies" / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    return to
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH",)}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
+
+
+def snakemake(folder: Path, *arguments: str, fails: bool = False) -> str:
+    """What Snakemake says; its success is checked."""
+    process = start(folder, *arguments)
+    output, _ = process.communicate(timeout=600)
+    assert (process.returncode != 0) == fails, output[-3000:]
+    return output
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run would do."""
+    output = snakemake(folder, "-n", *arguments)
+    stats = re.findall(r"^([a-z_]+) +(\d+)$", output, re.M)
+    return {rule: int(count) for rule, count in stats if rule != "total"}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Of every result that must not depend on when or where it was made."""
+    names = [
+        p
+        for p in sorted((folder / "results").rglob("*"))
+        if p.is_file() and p.name not in ("costs.json", "costs.parquet")
+    ]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in names}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout in which the study has run."""
+    folder = copy_of_checkout(tmp_path_factory.mktemp("built"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    """A copy of that, times and all, to change."""
+    return Path(shutil.copytree(built, tmp_path / "copy"))
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    before = path.read_text()
+    after = change(before)
+    assert after != before
+    path.write_text(after)
+
+
+def test_what_a_run_leaves(built: Path) -> None:
+    table = pq.read_table(built / "results/metrics.parquet")
+    rows = {(row["attack"], row["defense"]): row for row in table.to_pylist()}
+    defenses = ("none", "clp", "abl", "clean", "plain")
+    assert set(rows) == {(attack, defense) for attack in ("none", "badnets", "wanet") for defense in defenses}
+    for (attack, defense), row in rows.items():
+        assert row["acc_n"] == 450 and row["acc_low"] <= row["acc"] <= row["acc_high"]
+        assert (row["asr"] is None) == (row["der"] is None) == (row["trigger_psnr"] is None) == (attack == "none")
+        assert row["control"] == (defense in ("clean", "plain")) and "few_seeds" in row["checks"]
+        assert json.loads(row["model_params"])["width"] == 4
+        if defense in ("none", "plain") and attack != "none":
+            assert row["der"] == 0.5, "of the model that a DER starts from"
+    assert rows["badnets", "plain"]["acc"] == rows["badnets", "none"]["acc"]
+    costs = pq.read_table(built / "results/costs.parquet").to_pylist()
+    assert len(costs) == 15 and all(row["training_seconds"] > 0 and row["peak_memory_mb"] > 100 for row in costs)
+    summary = json.loads((built / "results/summary.json").read_text())
+    assert set(summary["tiny"]) == {"none", "clp", "abl"} and set(summary["tiny"]["clp"]) == {"acc", "asr", "ra", "der"}
+    made = {str(p.relative_to(built / "results")) for p in (built / "results").rglob("*") if p.is_file()}
+    for end in ("parquet", "csv", "md", "tex"):
+        assert f"tables/tiny.{end}" in made
+    for figure in ("heatmap", "tradeoff", "triggers"):
+        assert {f"figures/tiny_{figure}.png", f"figures/tiny_{figure}.pdf"} <= made
+    assert not [name for name in made if Path(name).name.startswith(".")], "temporary files are left"
+
+
+def test_a_number_of_the_table_is_that_of_its_predictions(built: Path) -> None:
+    answers = pq.read_table(built / VICTIM / "clp/predictions.parquet").to_pandas()
+    test, triggered = (answers[answers.images == name] for name in ("test", "triggered"))
+    row = json.loads((built / VICTIM / "clp/metrics.json").read_text())[0]
+    assert row["acc"] == (test.prediction == test.label).mean()
+    assert row["asr"] == (triggered.prediction == 0).mean() and 0 not in set(triggered.label)
+    assert row["ra"] == (triggered.prediction == triggered.label).mean()
+
+
+def test_nothing_to_do_and_a_comment_is_nothing(copy: Path) -> None:
+    assert "Nothing to be done" in snakemake(copy, "-n")
+    for path in ("defenses/clp.py", "attacks/badnets.py", "training/loop.py", "defend.py", "train.py"):
+        edit(copy / "workflow_scripts" / path, lambda text: text + "\n# a remark\n")
+    edit(
+        copy / "workflow_scripts/defenses/clp.py",
+        lambda text: text.replace("Silence the channels", "Quiet the channels"),
+    )
+    edit(copy / "workflow_scripts/defend.py", lambda text: text.replace('"""Rule', '"""The rule'))
+    assert "Nothing to be done" in snakemake(copy, "-n")
+
+
+REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}
+
+
+def test_editing_a_defense_reruns_its_cells(copy: Path) -> None:
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "1.0 * self.u *"))
+    assert planned(copy) == {"defend": 3, "evaluate": 3, **REPORT}
+
+
+def test_editing_an_attack_reruns_what_rests_on_it(copy: Path) -> None:
+    edit(copy / "workflow_scripts/attacks/badnets.py", lambda text: text.replace("= 255", "= 254"))
+    expected = {"poison": 1, "train": 1, "defend": 3, "evaluate": 5, "analyze": 1, **REPORT}  # not the clean model
+    assert planned(copy) == expected
+
+
+def test_editing_the_loop_reruns_training(copy: Path) -> None:
+    edit(copy / "workflow_scripts/training/loop.py", lambda text: text.replace("model.train()", "model.train(True)"))
+    assert planned(copy) == {"train": 2, "implant": 1, "defend": 12, "evaluate": 15, "analyze": 1, **REPORT}
+
+
+def test_a_setting_reruns_its_method(copy: Path) -> None:
+    edit(copy / "config.yaml", lambda text: text.replace("isolation_epochs: 1", "isolation_epochs: 2"))
+    assert planned(copy) == {"defend": 3, "evaluate": 3, **REPORT}
+
+
+def test_adding_a_defense_runs_only_its_cells(copy: Path) -> None:
+    edit(copy / "studies/tiny.yaml", lambda text: text.replace("- abl", "- abl\n  - ft"))
+    assert planned(copy) == {"draw_holdout": 1, "defend": 3, "evaluate": 3, **REPORT}
+
+
+def test_an_edit_after_pip_install_takes_effect(tmp_path: Path) -> None:
+    """An installed copy would shadow the checkout: nothing but metadata may be installed."""
+    folder = copy_of_checkout(tmp_path)
+    (folder / "README.md").write_text("")
+    target = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(folder)]
+    subprocess.run(pip, check=True, capture_output=True)
+    assert [p.name for p in target.iterdir() if not p.name.endswith(".dist-info")] == []
+
+
+def test_two_clones_make_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    folder = copy_of_checkout(tmp_path)
+    snakemake(folder)
+    first, second = digests(built), digests(folder)
+    assert first == second and "results/metrics.parquet" in first
+
+
+def test_no_defense_can_see_the_trigger(copy: Path) -> None:
+    """Truth and test images emptied, every defense makes the same weights, bit for bit."""
+    defenses = [d for d in catalog.names("defenses") if not catalog.describe("defenses", d).traits["control"]]
+    goals = [
+        f"{place}/{d}/model.safetensors" for place in (VICTIM, VICTIM.replace("badnets", "wanet")) for d in defenses
+    ]
+    snakemake(copy, *goals)
+    before = [hashlib.sha256((copy / goal).read_bytes()).hexdigest() for goal in goals]
+    secrets = [*(copy / "results").rglob("truth.parquet"), *(copy / "results").rglob("test.parquet")]
+    assert len(secrets) == 4
+    for path in secrets:
+        times = path.stat()
+        path.write_bytes(b"")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for goal in goals:
+        (copy / goal).unlink()
+    snakemake(copy, "--allowed-rules", "defend", "draw_holdout", "--", *goals)
+    assert before == [hashlib.sha256((copy / goal).read_bytes()).hexdigest() for goal in goals]
+
+
+def test_a_killed_run_continues(copy: Path) -> None:
+    victims = [copy / VICTIM / "victim.safetensors", copy / VICTIM.replace("badnets", "wanet") / "victim.safetensors"]
+    kept = victims[1].stat().st_mtime_ns
+    shutil.rmtree(copy / VICTIM)
+    process = start(copy)
+    deadline = time.monotonic() + 120
+    while not victims[0].exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert victims[0].exists() and not list(copy.rglob(f"{VICTIM}/clp/metrics.json"))
+    snakemake(copy, "--unlock")
+    snakemake(copy)
+    assert victims[1].stat().st_mtime_ns == kept and "Nothing to be done" in snakemake(copy, "-n")
+
+
+def test_collect_refuses_what_is_stale(copy: Path) -> None:
+    """After `dvc pull`, Snakemake knows of no earlier run: whatever is newer than its inputs looks made."""
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "1.0 * self.u *"))
+    output = snakemake(
+        copy, "--rerun-triggers", "mtime", "--forcerun", "collect", "--", "results/metrics.parquet", fails=True
+    )
+    assert re.search(r"backstop: results/artifacts/.*clp/model.safetensors is stale", output)
+    assert "Traceback" not in output
+
+
+def test_partial_tables_name_the_rest(copy: Path) -> None:
+    shutil.rmtree(copy / VICTIM / "clp")
+    snakemake(copy, "--config", "partial=true", "--", "results/tables/tiny.md")
+    text = (copy / "results/tables/tiny.md").read_text()
+    assert "Partial: 1 of 9 cells have not been computed" in text and not (copy / VICTIM / "clp").exists()
+
+
+def test_defended_weights_can_be_temporary(copy: Path) -> None:
+    shutil.rmtree(copy / VICTIM / "clp")
+    edit(copy / "config.yaml", lambda text: text.replace("keep_models: true", "keep_models: false"))
+    snakemake(copy)
+    assert (copy / VICTIM / "clp/metrics.json").exists() and not (copy / VICTIM / "clp/model.safetensors").exists()
+    assert (copy / VICTIM / "victim.safetensors").exists() and "Nothing to be done" in snakemake(copy, "-n")
+
+
+def test_a_users_mistake_is_a_line_and_no_traceback(copy: Path) -> None:
+    edit(copy / "studies/tiny.yaml", lambda text: text.replace("- clp", "- clap"))
+    output = snakemake(copy, "-n", fails=True)
+    assert "backstop: studies/tiny.yaml: no 'clap' among the defenses; there are: abl, anp, clean, clp" in output
+    assert "Traceback" not in output
+
+
+def test_a_broken_file_is_a_line_and_no_traceback(copy: Path) -> None:
+    holdout = copy / "results/artifacts/digits/train.parquet"
+    holdout.write_bytes(holdout.read_bytes()[:1000])
+    goal = "results/artifacts/digits/holdout/seed~0.parquet"
+    output = snakemake(copy, "--forcerun", "draw_holdout", "--", goal, fails=True)
+    assert "backstop: results/artifacts/digits/train.parquet: not a readable Parquet file" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "study", sorted(str(p.relative_to(HERE / "studies"))[:-5] for p in (HERE / "studies").rglob("*.yaml"))
+)
+def test_every_study_can_be_planned(study: str, tmp_path: Path) -> None:
+    folder = copy_of_checkout(tmp_path)
+    assert planned(folder, "--config", f"studies=[{study}]")["evaluate"] > 0
+
+
+def test_a_large_grid_is_planned_without_torch(tmp_path: Path) -> None:
+    folder = copy_of_checkout(tmp_path)
+    (folder / "torch.py").write_text("raise ImportError('planning must not import torch')")
+    attacks = [{"badnets": {"target": list(range(10))}}]
+    defenses = [{"clp": {"u": [i / 4 for i in range(20)]}}]
+    grid = {**TINY["grid"], "attack": attacks, "defense": defenses, "seed": [0, 1, 2, 3, 4]}  # type: ignore[dict-item]
+    (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
+    assert planned(folder)["defend"] == 10 * 20 * 5 + 10 * 5  # the grid, and the clean model on every trigger
