@@ -79,5 +79,14 @@ def averaged(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if not set(row["checks"]) & set(LEFT_OUT)]
 
 
+def seed_means(rows: Iterable[Row], metric: str) -> list[float]:
+    """Each seed's mean over the rows that an average counts: an average over attacks is the mean of these."""
+    seeds: dict[int, list[float]] = {}
+    for row in averaged(rows):
+        if row[metric] is not None:
+            seeds.setdefault(row["seed"], []).append(row[metric])
+    return [sum(values) / len(values) for values in seeds.values()]
+
+
 def _value(row: Row | None, key: str) -> float | None:
     return None if row is None else row[key]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from workflow_scripts.common import catalog, files, fingerprint
 from workflow_scripts.common.cells import METRICS, Cell, cell_of, clean_cell
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.evaluation.checks import Context, Row, averaged, failed
+from workflow_scripts.evaluation.checks import Context, Row, failed, seed_means
 from workflow_scripts.evaluation.metrics import der
 
 RATES = [
@@ -135,17 +135,17 @@ def collect_costs(cells: Sequence[Cell], costs: Sequence[str], training: Sequenc
 
 
 def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
-    """`{study: {defense: {acc, asr, ra, der}}}` in percent: means over the cells that averages count."""
+    """`{study: {defense: {acc, asr, ra, der}}}` in percent: the averages of the tables."""
     found: dict[str, Any] = {}
     rows = {cell_of(row): row for row in table.to_pylist()}
     for study, cells in studies.items():
         asked = [rows[Cell(*cell)] for cell in cells if Cell(*cell) in rows]
         for defense in sorted({row["defense"] for row in asked}):
-            counted = averaged(r for r in asked if r["defense"] == defense and r["attack"] != "none")
-            means = {m: _mean([r[m] for r in counted if r[m] is not None]) for m in METRICS}
+            attacked = [row for row in asked if row["defense"] == defense and row["attack"] != "none"]
+            means = {metric: _percent(seed_means(attacked, metric)) for metric in METRICS}
             found.setdefault(study, {})[defense] = means
     return found
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _percent(values: Sequence[float]) -> float | None:
     return round(100 * sum(values) / len(values), 2) if values else None

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Cell, Study, cell_of
-from workflow_scripts.evaluation.checks import Row, averaged
+from workflow_scripts.evaluation.checks import Row, averaged, seed_means
 
 AVERAGE = "average"
 
@@ -89,13 +89,8 @@ def places(study: Study, rows: Sequence[Row]) -> list[Place]:
 
 def _average(column: str, metric: str, members: Sequence[Row]) -> Place:
     """The mean over seeds of each seed's mean over the cells that count."""
-    counted = averaged(members)
-    seeds: dict[int, list[float]] = {}
-    for row in counted:
-        if row[metric] is not None:
-            seeds.setdefault(row["seed"], []).append(row[metric])
-    means = [sum(values) / len(values) for values in seeds.values()]
-    return Place(AVERAGE, column, metric, *interval(means), len(means), counted=len(counted), cells=len(members))
+    means, counted = seed_means(members, metric), len(averaged(members))
+    return Place(AVERAGE, column, metric, *interval(means), len(means), counted=counted, cells=len(members))
 
 
 def columns_in_order(study: Study, rows: Sequence[Row]) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ from workflow_scripts.reporting.aggregate import interval, label, plain_name
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One panel for ASR (dark is bad), one for ACC (dark is good); controls behind a gap; means over seeds."""
+    """One panel for ASR, one for ACC, dark where it is bad; controls behind a gap; means over seeds."""
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
         attacks = list(dict.fromkeys(label(row, ["attack"]) for row in rows))
@@ -31,7 +31,7 @@ class HeatMap:
                     cells = [r for r in rows if label(r, ["attack"]) == attack and label(r, ["defense"]) == defense]
                     mean = interval([r[metric] for r in cells if r[metric] is not None])[0]
                     values[i, j] = np.nan if mean is None else 100 * mean
-            _panel(axis, values, own)
+            _panel(axis, values, own, high_is_bad=metric == "asr")
             axis.set_title(title)
             axis.set_xticks(range(len(defenses)), [plain_name(d) for d in defenses], rotation=40, ha="right")
             axis.set_yticks(range(len(attacks)), [plain_name(a) for a in attacks])
@@ -41,12 +41,13 @@ class HeatMap:
         return figure
 
 
-def _panel(axis: Axes, values: np.ndarray, own: int) -> None:
-    axis.imshow(values, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
+def _panel(axis: Axes, values: np.ndarray, own: int, high_is_bad: bool) -> None:
+    axis.imshow(values, cmap="cividis_r" if high_is_bad else "cividis", vmin=0, vmax=100, aspect="auto")
     axis.set_facecolor("#eeeeee")
     for (i, j), value in np.ndenumerate(values):
         text = "–" if np.isnan(value) else f"{value:.1f}"
-        axis.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if value > 60 else "black")
+        dark = value > 60 if high_is_bad else value < 40
+        axis.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
     if own < values.shape[1]:
         axis.axvline(own - 0.5, color="white", linewidth=4)
     axis.spines[:].set_visible(False)

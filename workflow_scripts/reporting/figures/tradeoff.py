@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,7 +16,10 @@ from workflow_scripts.reporting.plotting import COLOURS, MARKERS
 
 @dataclass(frozen=True)
 class TradeOff:
-    """A panel for each attack: means as large marks, the single seeds as dots, the clean model's floor as a line."""
+    """A panel for each attack: means as large marks, the single seeds as dots, the clean model's ACC and ASR as lines.
+
+    The ACC axis is stretched where defenses differ: its distances are those of log(100.5 - ACC).
+    """
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
         attacked = [row for row in rows if row["asr"] is not None]
@@ -42,26 +46,32 @@ class TradeOff:
 
 
 def _panel(axis: Axes, rows: Sequence[Row], defenses: Sequence[str]) -> None:
-    floor = [100 * row["asr"] for row in rows if row["defense"] == "clean"]
-    if floor:
-        axis.axhline(sum(floor) / len(floor), color="#555555", linewidth=1, linestyle="--", label="clean model's ASR")
+    clean = [row for row in rows if row["defense"] == "clean"]
+    if clean:
+        acc, asr = (100 * sum(row[metric] for row in clean) / len(clean) for metric in ("acc", "asr"))
+        axis.axhline(asr, color="#555555", linewidth=1, linestyle="--", label="clean model's ASR")
+        axis.axvline(acc, color="#555555", linewidth=1, linestyle=":", label="clean model's ACC")
     for place, defense in enumerate(defenses):
         seeds = [row for row in rows if label(row, ["defense"]) == defense]
         if not seeds:
             continue
-        acc, asr = ([100 * row[metric] for row in seeds] for metric in ("acc", "asr"))
+        accs, asrs = ([100 * row[metric] for row in seeds] for metric in ("acc", "asr"))
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         control = seeds[0]["control"]
-        axis.plot(acc, asr, ".", color=colour, markersize=4, alpha=0.6)
+        axis.plot(accs, asrs, "o", color=colour, markersize=3.5, markeredgecolor="white", markeredgewidth=0.4, zorder=3)
         axis.plot(
-            [sum(acc) / len(acc)],
-            [sum(asr) / len(asr)],
+            [sum(accs) / len(accs)],
+            [sum(asrs) / len(asrs)],
             marker,
             color=colour,
             markerfacecolor="none" if control else colour,
             markersize=8,
             linestyle="none",
+            alpha=0.8,
             label=plain_name(defense),
         )
     axis.set_ylim(-5, 105)
+    axis.set_xscale("function", functions=(lambda acc: -np.log10(100.5 - acc), lambda place: 100.5 - 10.0**-place))
+    axis.set_xlim(0, 100.2)
+    axis.set_xticks([0, 50, 80, 90, 95, 98, 100])
     axis.grid(color="#dddddd", linewidth=0.5)

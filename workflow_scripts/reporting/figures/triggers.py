@@ -54,7 +54,11 @@ class Triggers:
         )
         change = poisoned.astype(float) - clean
         gain = 127 / max(1.0, float(np.abs(change).max()))
-        pictures = {"clean": clean, "poisoned": poisoned, f"change ×{gain:.1f}": np.clip(128 + gain * change, 0, 255)}
+        pictures = {
+            "clean": clean,
+            "poisoned": poisoned,
+            f"difference ×{gain:.1f}": np.clip(128 + gain * change, 0, 255),
+        }
         for block, (name, images) in enumerate(pictures.items()):
             for place, image in enumerate(images):
                 axis = axes[block * self.examples + place]
