@@ -69,7 +69,7 @@ def test_hugging_face_class_names(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"label": [0, 1, 0, -1, 1, 0]}, "label -1 is out of range"),
-        ({"label": [0, 1, 0, 99, 1, 0]}, "label 99 is out of range"),
+        ({"label": [0, 1, 0, 99, 1, 0]}, "label 99 is out of range; there are the classes 0 to 2"),
         ({"label": ["a"] * 6}, "labels must be whole numbers"),
         ({"split": ["training"] * 6}, "no row has split 'train'; there are: training"),
         ({"image": [encoded()] * 5 + [encoded(9)]}, r"images of mixed sizes, 8x8 and 9x9 \(row 5\)"),

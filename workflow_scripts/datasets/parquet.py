@@ -32,10 +32,11 @@ class ParquetFile(Dataset):
         labels = np.asarray(table["label"].to_pylist())
         if labels.dtype.kind not in "iu":
             raise UserError(f"{self.file}: labels must be whole numbers from 0 on, without gaps in the column")
-        check_labels(labels, len(labels), self.file)
+        classes = self._class_names(table) or [str(label) for label in range(len(np.unique(labels)))]
+        check_labels(labels, len(classes), self.file)
         images = self._decoded(table["image"])
         train, test = ((images[splits == split], labels[splits == split]) for split in ("train", "test"))
-        return labelled(train, test, self._classes(table, int(labels.max()) + 1))
+        return labelled(train, test, classes)
 
     def _table(self) -> pa.Table:
         wanted = ["split", "label", "image"]
@@ -45,11 +46,10 @@ class ParquetFile(Dataset):
                 raise UserError(f"{self.file}: no column {listed(missing)}; it has: {listed(columns)}")
             return pq.read_table(self.file, columns=wanted)
 
-    def _classes(self, table: pa.Table, count: int) -> list[str]:
-        """The class names that Hugging Face keeps in the schema, or the numbers."""
+    def _class_names(self, table: pa.Table) -> list[str]:
+        """The class names that Hugging Face keeps in the schema; none where there are none."""
         about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-        named = about.get("info", {}).get("features", {}).get("label", {}).get("names", [])
-        return named if len(named) >= count else [str(i) for i in range(count)]
+        return about.get("info", {}).get("features", {}).get("label", {}).get("names", [])
 
     def _decoded(self, column: pa.ChunkedArray) -> np.ndarray:
         from PIL import Image, UnidentifiedImageError
