@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from conftest import quick
 
 from workflow_scripts.attacks import Planted
+from workflow_scripts.attacks.wanet import rotated, whole_batch
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -123,3 +125,20 @@ def test_badnets_scales(height: int, side: int, run: Run) -> None:
     black = np.zeros((1, height, height, 3), np.uint8)
     stamped = catalog.make("attacks", "badnets", {}).trigger((height, height, 3), run)(black)
     assert (stamped[0, :, :, 0] == 255).sum() == side**2
+
+
+def test_wanets_batch_augmentation_draws_once_and_keeps_the_mean_outside(digits: tuple[Images, Images]) -> None:
+    images = torch.full((4, 16, 16, 3), 90, dtype=torch.uint8)
+    augment = whole_batch(torch.tensor([30.0, 60.0, 120.0]), flip=True)
+    for seed in range(20):
+        changed = augment(images, torch.Generator().manual_seed(seed))
+        assert (changed == changed[:1]).all(), "one draw for the whole batch"
+        colours = {tuple(pixel) for pixel in changed.reshape(-1, 3).tolist()}
+        assert colours <= {(90, 90, 90), (30, 60, 120)}, "nearest pixels, the mean colour from outside"
+
+
+def test_a_turn_and_back_again(digits: tuple[Images, Images]) -> None:
+    images = torch.from_numpy(digits[1].images[:3]).float()
+    quarter = torch.tensor([torch.pi / 2])
+    assert torch.equal(rotated(images, quarter), images.rot90(1, (1, 2)))
+    assert torch.equal(rotated(rotated(images, quarter), -quarter), images)

@@ -107,13 +107,12 @@ def test_crops_and_flips_are_those_of_a_slow_reference() -> None:
         assert np.array_equal(fast[i].numpy(), cropped[:, ::-1] if mirrored[i] else cropped)
 
 
-def test_an_epoch_sees_every_image_once_but_for_the_last_batch(digits: tuple[Images, Images]) -> None:
+def test_an_epoch_sees_every_image_once_but_for_a_small_last_batch(digits: tuple[Images, Images]) -> None:
     resident = Resident(digits[0][:50], torch.device("cpu"))
-    batches = list(resident.batches(16, torch.Generator().manual_seed(0)))
-    assert [len(b) for b in batches] == [16, 16, 16] and resident.batch_count(16) == 3
-    assert len(set(torch.cat(batches).tolist())) == 48
-    (only,) = resident.batches(64, torch.Generator().manual_seed(0))
-    assert len(only) == 50 and resident.batch_count(64) == 1
+    for size, lengths in ((16, [16, 16, 16]), (20, [20, 20, 10]), (21, [21, 21]), (64, [50]), (200, [50])):
+        batches = list(resident.batches(size, torch.Generator().manual_seed(0)))
+        assert [len(b) for b in batches] == lengths and resident.batch_count(size) == len(lengths)
+        assert len(set(torch.cat(batches).tolist())) == sum(lengths)
 
 
 def test_training_learns_and_repeats(untrained: Callable[[], Model], digits: tuple[Images, Images]) -> None:

@@ -14,7 +14,8 @@ from workflow_scripts.common.run import Run
 class Sig(Attack):
     """A horizontal sine on images of the target class, labels untouched (Barni, Kallas, Tondi; ICIP 2019).
 
-    amplitude: of 255; frequency: cycles per image width, so the trigger scales with the image.
+    amplitude: of 255; frequency: cycles per image width, so the trigger scales with the image (below 2 · frequency
+    pixels it aliases). Rounded, where BackdoorBench truncates.
     """
 
     mapping: Literal["all_to_one"] = "all_to_one"

@@ -22,10 +22,10 @@ class WaNet(Attack):
     """A smooth warp; images warped at random keep their label, so that only this one warp counts (Nguyen, Tran; ICLR
     2021, arXiv 2102.10369). It controls training.
 
-    s: strength, the mean shift is s / 2 pixels at every image size; k: control points a side; cover_ratio: cover
-    samples for each payload sample, each warped anew every time it is seen.
-    training: `paper` for a constant learning rate and one crop, rotation and flip for the whole batch; `recipe` for
-    the model's own schedule and augmentation.
+    s: strength, the control points move by s / 2 pixels in the mean, at every image size; k: control points a side;
+    cover_ratio: cover samples for each payload sample, each warped anew every time it is seen.
+    training: `paper` for a constant learning rate and one crop, rotation and flip for the whole batch, as BackdoorBench
+    has it; `recipe` for the model's own schedule and augmentation.
 
     Difference: payload and cover are fixed index sets, so that a poisoned set exists to be published; the official code
     warps the first images of each batch. What is published holds one random warp of each cover sample.
@@ -94,7 +94,14 @@ class WaNet(Attack):
             fit(model, data, model.recipe, run, alter=alter)
         else:
             recipe = replace(model.recipe, schedule="constant")
-            fit(model, data, recipe, run, alter=alter, augment=whole_batch(flip=recipe.flip))
+            fit(
+                model,
+                data,
+                recipe,
+                run,
+                alter=alter,
+                augment=whole_batch(255 * torch.tensor(data.format.mean), recipe.flip),
+            )
 
 
 def jittered(grid: torch.Tensor, count: int, noise: torch.Generator) -> torch.Tensor:
@@ -115,24 +122,34 @@ def warper(grid: torch.Tensor) -> Trigger:
     return lambda images: warp(torch.from_numpy(images), grid).contiguous().numpy()
 
 
-def whole_batch(flip: bool, pad: int = 5, degrees: float = 10.0) -> Augment:
-    """The official loop's augmentation, one draw for all images of a batch: a crop out of `pad` zeros in 8 of 10
-    batches, a rotation of up to `degrees` in every other, a flip in every other."""
+def whole_batch(fill: torch.Tensor, flip: bool, pad: int = 5, degrees: float = 10.0) -> Augment:
+    """BackdoorBench's augmentation for this attack, one draw for all images of a batch: a crop out of a border of `pad`
+    in 8 of 10 batches, a rotation of up to `degrees` (nearest pixel) in every other, a flip in every other.
+
+    What comes in from outside is `fill` (C,), the mean colour: it augments normalised images, whose mean is 0.
+    """
 
     def augment(images: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
         chances = torch.rand(3, generator=stream)
         down, right = torch.randint(2 * pad + 1, (2,), generator=stream).tolist()
         angle = torch.deg2rad((torch.rand(1, generator=stream) * 2 - 1) * degrees)
+        values = images.float() - fill.to(images.device)
         if chances[0] < 0.8:
             height, width = images.shape[1:3]
-            padded = F.pad(images, (0, 0, pad, pad, pad, pad))
-            images = padded[:, down : down + height, right : right + width]
+            values = F.pad(values, (0, 0, pad, pad, pad, pad))[:, down : down + height, right : right + width]
         if chances[1] < 0.5:
-            cosine, sine = torch.cos(angle), torch.sin(angle)
-            zero = torch.zeros(1)
-            turn = torch.stack([torch.cat([cosine, -sine, zero]), torch.cat([sine, cosine, zero])])[None]
-            shape = (1, images.shape[3], *images.shape[1:3])
-            images = warp(images, F.affine_grid(turn, list(shape), align_corners=True))
-        return images.flip(2) if flip and chances[2] < 0.5 else images
+            values = rotated(values, angle)
+        values = values.flip(2) if flip and chances[2] < 0.5 else values
+        return (values + fill.to(images.device)).round().clamp(0, 255).to(torch.uint8)
 
     return augment
+
+
+def rotated(values: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Square images (N, H, W, C) turned by an angle (1,) in radians: nearest pixel, 0 from outside."""
+    cosine, sine, zero = torch.cos(angle), torch.sin(angle), torch.zeros(1)
+    turn = torch.stack([torch.cat([cosine, -sine, zero]), torch.cat([sine, cosine, zero])])[None]
+    planes = values.permute(0, 3, 1, 2)
+    grid = F.affine_grid(turn, [1, *planes.shape[1:]], align_corners=False).to(values.device)
+    turned = F.grid_sample(planes, grid.expand(len(values), -1, -1, -1), mode="nearest", align_corners=False)
+    return turned.permute(0, 2, 3, 1)

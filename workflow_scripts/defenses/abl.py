@@ -25,6 +25,9 @@ class AntiBackdoorLearning(Defense):
     sign(L - gamma) · L; the share `isolate` of lowest loss is set aside; finetune_epochs on the rest, the learning rate
     a tenth from two thirds on; unlearn_epochs of gradient ascent on what was set aside, at unlearn_lr. The loss that
     ranks is asked in one pass in evaluation mode.
+
+    Defaults are BackdoorBench's; the official code has learning rates ten times as large (unlearning: five times), 10
+    and 5 epochs of isolation and unlearning, and Cutout. Difference: each phase starts with a fresh momentum.
     """
 
     isolation_epochs: Count = 20
@@ -35,9 +38,17 @@ class AntiBackdoorLearning(Defense):
     isolate: PositiveShare = 0.01
     loss: Literal["flooding", "lga"] = "flooding"
     gamma: NonNegative = 0.5
+    batch_size: Count = 256
 
     def __call__(self, poisoned_train: Images, model: Model, run: Run) -> Model:
-        base = replace(model.recipe, lr=self.lr, weight_decay=1e-4, nesterov=True, schedule="constant")
+        base = replace(
+            model.recipe,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            weight_decay=1e-4,
+            nesterov=True,
+            schedule="constant",
+        )
         still = replace(base, epochs=self.isolation_epochs, crop=0, flip=False)
         train(model, poisoned_train, still, run, phase="isolation", loss=self._held_up())
         order = losses(model, poisoned_train).argsort()

@@ -30,7 +30,7 @@ class AdversarialNeuronPruning(OnHoldout):
     at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall.
 
     Differences: lr is the paper's 0.2 (BackdoorBench runs 0.01). The threshold is the largest of 0, 0.05, … 0.95 that
-    keeps the holdout accuracy; BackdoorBench picks it by ASR on the test set.
+    keeps the holdout accuracy; BackdoorBench picks it by ASR on the test set. Masks are learned in float32.
     """
 
     eps: Positive = 0.4
@@ -44,7 +44,9 @@ class AdversarialNeuronPruning(OnHoldout):
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = holdout.split()
         normalised = [layer for layer in layers(victim.network) if layer.norm is not None]
-        masks = self._masks(copy.deepcopy(victim), normalised, fit, run)
+        exact = copy.deepcopy(victim)
+        exact.recipe = replace(victim.recipe, precision="fp32")  # a sign step follows small gradients
+        masks = self._masks(exact, normalised, fit, run)
         threshold = self._threshold(victim, normalised, masks, validation, run)
         defended = silenced(victim, masks, threshold)
         pruned = [torch.nonzero(mask <= threshold).flatten().tolist() for mask in masks.values()]

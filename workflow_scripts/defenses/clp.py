@@ -18,8 +18,8 @@ class ChannelLipschitzPruning(Defense):
     u: a channel goes if its bound is above mean + u · std of its layer.
 
     Difference: the convolutions that a normalisation follows are found in the graph. The official code takes the last
-    one in module order, which is the wrong one in pre-activation networks. Where a normalisation follows a sum, the
-    kernels that are summed are stacked; a convolution that no normalisation follows is judged by its kernel alone.
+    one in module order: in pre-activation networks one of those summed, where here all that are summed are stacked. A
+    convolution that no normalisation follows is judged by its kernel alone. The gain has the normalisation's eps.
     """
 
     u: NonNegative = 3.0

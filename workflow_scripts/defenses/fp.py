@@ -22,8 +22,9 @@ class FinePruning(FineTuned):
     fifth of the holdout may fall, after which the last cut that keeps it is kept.
 
     Differences: the holdout decides when to stop (BackdoorBench asks the test set, and keeps the model that broke the
-    tolerance). Activity is the mean absolute feature, the mean where features are activations: pre-activation networks
-    without a last normalisation pool signed values. The mask stays while fine-tuning.
+    tolerance, a tenth of the accuracy there, an absolute difference here). Activity is the mean absolute feature: the
+    mean where features are activations; without a last normalisation, pre-activation networks pool signed values. The
+    mask stays while fine-tuning.
     """
 
     step: PositiveShare = 0.01

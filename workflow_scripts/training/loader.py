@@ -19,15 +19,14 @@ class Resident:
         self.labels = torch.from_numpy(data.labels).to(device)
 
     def batches(self, size: int, stream: torch.Generator) -> Iterator[torch.Tensor]:
-        """Positions of one epoch in a random order. A last batch that is not full is left out, unless it is the only
-        one: batch normalisation needs many images."""
+        """Positions of one epoch in a random order. A last batch of less than half the size is left out, unless it is
+        the only one: batch normalisation needs many images."""
         order = torch.randperm(len(self.labels), generator=stream).to(self.labels.device)
-        whole = max(size, len(order) // size * size)
-        yield from order[:whole].split(size)
+        yield from order.split(size)[: self.batch_count(size)]
 
     def batch_count(self, size: int) -> int:
         """How many batches `batches` yields."""
-        return max(1, len(self.labels) // size)
+        return max(1, (2 * len(self.labels) + size) // (2 * size))
 
 
 def to_network(images: torch.Tensor) -> torch.Tensor:
