@@ -1,5 +1,5 @@
-DATA_POISON = rf"(?!({'|'.join(IMPLANTS)})[+/]){SPELLED}"
-IMPLANT = rf"(?=({'|'.join(IMPLANTS)})[+/]){SPELLED}"
+DATA_POISON = spelled(name for name in catalog.names("attacks") if name not in IMPLANTS)
+IMPLANT = spelled(IMPLANTS)
 
 
 rule poison:
@@ -19,6 +19,14 @@ rule train:
     wildcard_constraints: attack=DATA_POISON
     resources: **costing(4000, 240)
     script: "../workflow_scripts/train.py"
+
+
+use rule train as retrain with:    # what ordinary training makes of what such an attack publishes
+    input: unpack(asked("model")), model=DATASET + "/train.parquet",
+           poisoned_train=[DATASET + "/train.parquet", VICTIM + "/poison.parquet"]
+    output: victim=VICTIM + "/retrained/victim.safetensors", log=VICTIM + "/retrained/training.parquet",
+            costs=VICTIM + "/retrained/costs.json"
+    wildcard_constraints: attack=IMPLANT
 
 
 rule implant:

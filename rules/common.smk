@@ -10,11 +10,6 @@ ATTACK = DATASET + "/{attack}/ratio~{ratio}/seed~{seed}"
 VICTIM = ATTACK + "/{model}"
 DEFENSE = VICTIM + "/{defense}"
 
-SPELLED = r"[a-z][a-z0-9_]*(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
-wildcard_constraints:
-    dataset=r"[a-z0-9_]+", attack=SPELLED, model=SPELLED, defense=SPELLED, analysis=SPELLED, figure=SPELLED,
-    ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+",
-
 try:
     CONFIG = configuration.read(config)
     STUDIES = {study.name: study for study in studies.read(CONFIG)}
@@ -24,14 +19,32 @@ except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 
 
+def spelled(names):
+    """The spellings of these methods, as a regular expression."""
+    return rf"({'|'.join(names)})(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
+
+
+wildcard_constraints:
+    dataset=r"[a-z0-9_]+", ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+",
+    model=spelled(catalog.names("models")), attack=spelled(catalog.names("attacks")),
+    defense=spelled(catalog.names("defenses")), analysis=spelled(catalog.names("analyses")),
+    figure=spelled(catalog.names("figures")),
+
+
+def implanted(w):
+    """Whether the attack controls the training of its victim."""
+    return catalog.name(w.attack) in IMPLANTS
+
+
 def attacked(w, file):
     """The attacker's files lie beside the model where the attack controls its training."""
-    return f"{VICTIM if catalog.name(w.attack) in IMPLANTS else ATTACK}/{file}"
+    return f"{VICTIM if implanted(w) else ATTACK}/{file}"
 
 
 def judged(w):
-    """The model of a cell: the victim itself where nothing defends it."""
-    return f"{VICTIM}/victim.safetensors" if w.defense == "none" else f"{DEFENSE}/model.safetensors"
+    """The model of a cell: what its defense saved, or the one that it stands for."""
+    kept = catalog.describe("defenses", catalog.name(w.defense)).traits["stands_for"]
+    return KEPT[kept](w, {}) if kept else f"{DEFENSE}/model.safetensors"
 
 
 KEPT = {  # a name in a signature -> its paths, from the wildcards and the method's own fields
@@ -42,6 +55,7 @@ KEPT = {  # a name in a signature -> its paths, from the wildcards and the metho
     "truth": lambda w, own: attacked(w, "truth.parquet"),
     "victim": lambda w, own: VICTIM + "/victim.safetensors",
     "clean_victim": lambda w, own: f"{DATASET}/none/ratio~0/seed~{{seed}}/{own.get('surrogate') or w.model}/victim.safetensors",
+    "retrained": lambda w, own: VICTIM + ("/retrained" if implanted(w) else "") + "/victim.safetensors",
     "defended": lambda w, own: judged(w),
     "model": lambda w, own: DATASET + "/train.parquet",    # an architecture is code; its shape is the images'
 }

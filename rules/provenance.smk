@@ -36,14 +36,16 @@ def provenance(cells):
     """What every artifact behind these cells must have been made by, by its path below ROOT."""
     found = {}
     for cell in cells:
-        training = "implant" if catalog.name(cell.attack) in IMPLANTS else "train"
+        training = "implant" if implanted(cell) else "train"
         steps = {
             DATASET + "/train.parquet": "prepare_data",
             DATASET + "/test.parquet": "prepare_data",
-            attacked(cell, "truth.parquet"): "implant" if training == "implant" else "poison",
-            judged(cell): "defend",
-            VICTIM + "/victim.safetensors": training,
+            attacked(cell, "truth.parquet"): "implant" if implanted(cell) else "poison",
             DEFENSE + "/metrics.json": "evaluate",
+            judged(cell): "defend",
+            KEPT["clean_victim"](cell, {}): "train",
+            KEPT["retrained"](cell, {}): "train",
+            VICTIM + "/victim.safetensors": training,
         }
         for path, step in steps.items():
             path = path.format(**cell._asdict()).removeprefix(f"{ROOT}/")

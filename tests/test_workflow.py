@@ -124,7 +124,15 @@ def test_what_a_run_leaves(built: Path) -> None:
         assert json.loads(row["model_params"])["width"] == 4
         if defense in ("none", "plain") and attack != "none":
             assert row["der"] == 0.5, "of the model that a DER starts from"
-    assert rows["badnets", "plain"]["acc"] == rows["badnets", "none"]["acc"]
+    places = {key: json.loads(row["digests"]) for key, row in rows.items()}
+    assert places["badnets", "plain"] == places["badnets", "none"], "of a data poison, ordinary training is the victim"
+    assert places["wanet", "plain"] != places["wanet", "none"], "WaNet's victim is not"
+    assert [path for path in places["wanet", "plain"] if path.endswith("preact_small/retrained/victim.safetensors")]
+    assert [
+        path
+        for path in places["wanet", "clean"]
+        if path.endswith("none/ratio~0/seed~0/preact_small/victim.safetensors")
+    ]
     costs = pq.read_table(built / "results/costs.parquet").to_pylist()
     assert len(costs) == 15 and all(row["training_seconds"] > 0 and row["peak_memory_mb"] > 100 for row in costs)
     summary = json.loads((built / "results/summary.json").read_text())
@@ -168,13 +176,21 @@ def test_editing_a_defense_reruns_its_cells(copy: Path) -> None:
 
 def test_editing_an_attack_reruns_what_rests_on_it(copy: Path) -> None:
     edit(copy / "workflow_scripts/attacks/badnets.py", lambda text: text.replace("= 255", "= 254"))
-    expected = {"poison": 1, "train": 1, "defend": 3, "evaluate": 5, "analyze": 1, **REPORT}  # not the clean model
+    expected = {"poison": 1, "train": 1, "defend": 2, "evaluate": 5, "analyze": 1, **REPORT}
     assert planned(copy) == expected
 
 
 def test_editing_the_loop_reruns_training(copy: Path) -> None:
     edit(copy / "workflow_scripts/training/loop.py", lambda text: text.replace("model.train()", "model.train(True)"))
-    assert planned(copy) == {"train": 2, "implant": 1, "defend": 12, "evaluate": 15, "analyze": 1, **REPORT}
+    assert planned(copy) == {
+        "train": 2,
+        "implant": 1,
+        "retrain": 1,
+        "defend": 6,
+        "evaluate": 15,
+        "analyze": 1,
+        **REPORT,
+    }
 
 
 def test_a_setting_reruns_its_method(copy: Path) -> None:
@@ -296,4 +312,4 @@ def test_a_large_grid_is_planned_without_torch(tmp_path: Path) -> None:
     defenses = [{"clp": {"u": [i / 4 for i in range(20)]}}]
     grid = {**TINY["grid"], "attack": attacks, "defense": defenses, "seed": [0, 1, 2, 3, 4]}  # type: ignore[dict-item]
     (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
-    assert planned(folder)["defend"] == 10 * 20 * 5 + 10 * 5  # the grid, and the clean model on every trigger
+    assert planned(folder)["defend"] == 10 * 20 * 5

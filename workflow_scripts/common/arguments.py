@@ -71,7 +71,7 @@ class Job:
                 return train.overwritten(poison)
             case "holdout":
                 return self._holdout()
-            case "victim" | "clean_victim" | "defended":
+            case "victim" | "clean_victim" | "retrained" | "defended":
                 return self._network(name)
             case "model":
                 return self._untrained()

@@ -29,7 +29,7 @@ MAY_ASK_FOR = {
     "models": {"run"},
     "attacks": {"train", "clean_victim", "model", "ratio", "run"},
     "defenses": {"victim", "holdout", "poisoned_train", "model", "run"},
-    "controls": {"train", "clean_victim", "truth"},
+    "controls": {"train", "clean_victim", "retrained", "truth"},
     "analyses": {
         "train",
         "holdout",
@@ -58,8 +58,9 @@ class Method:
 
     @property
     def in_training(self) -> bool:
-        """A defense that is given the poisoned training set and no victim trains the network itself."""
-        return "poisoned_train" in self.asks and "victim" not in self.asks
+        """A defense that is given the poisoned training set and no victim trains the network itself, or is what such
+        training gives without it."""
+        return ("poisoned_train" in self.asks and "victim" not in self.asks) or "retrained" in self.asks
 
 
 def names(kind: str) -> list[str]:

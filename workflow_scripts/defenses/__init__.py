@@ -14,9 +14,13 @@ from workflow_scripts.training.loop import train
 
 
 class Defense:
-    """`model.safetensors` is what the call returns; what it logs goes beside it."""
+    """`model.safetensors` is what the call returns; what it logs goes beside it.
+
+    stands_for: of a cell whose model exists already, the name under which it is kept: *evaluate* takes that one itself.
+    """
 
     control = False
+    stands_for = ""
 
 
 @dataclass(frozen=True)

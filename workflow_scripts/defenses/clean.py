@@ -12,6 +12,7 @@ class Clean(Defense):
     """The model trained on the clean images: the best that a defense can do. Its ASR is the floor of all others."""
 
     control = True
+    stands_for = "clean_victim"
 
     def __call__(self, clean_victim: Model, run: Run) -> Model:
         return clean_victim

@@ -11,5 +11,7 @@ from workflow_scripts.models import Model
 class NoDefense(Defense):
     """The undefended victim."""
 
+    stands_for = "victim"
+
     def __call__(self, victim: Model, run: Run) -> Model:
         return victim

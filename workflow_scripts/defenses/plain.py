@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass
 
-from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
 from workflow_scripts.models import Model
-from workflow_scripts.training.loop import train
 
 
 @dataclass(frozen=True)
 class Plain(Defense):
-    """What in-training defenses are held against. Of a data poison that is the victim itself, bit for bit; of an attack
-    that controls training it shows whether the attack survives retraining."""
+    """What in-training defenses are held against. Of a data poison that is the victim itself; of an attack that
+    controls training it shows whether the attack survives retraining."""
 
     control = True
+    stands_for = "retrained"
 
-    def __call__(self, poisoned_train: Images, model: Model, run: Run) -> Model:
-        train(model, poisoned_train, model.recipe, run)
-        return model
+    def __call__(self, retrained: Model, run: Run) -> Model:
+        return retrained

@@ -125,11 +125,13 @@ def made_by(about: Mapping[str, Any]) -> str:
 
 
 def collect_costs(cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str]) -> pa.Table:
-    """One row for each cell: what its defense cost (nothing for the undefended), and what its victim's training did."""
+    """One row for each cell: what its defense cost (nothing where it stands for a model that is there), and what the
+    training of its victim did."""
     rows = []
     for cell, own, before in zip(cells, map(files.read_json, costs), map(files.read_json, training), strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
-        seconds = 0.0 if cell.defense == "none" else own["seconds"]
+        there = catalog.describe("defenses", catalog.name(cell.defense)).traits["stands_for"]
+        seconds = 0.0 if there else own["seconds"]
         rows.append({**axes, **own, "seconds": seconds, "training_seconds": before["seconds"]})
     return pa.Table.from_pylist(rows, COSTS)
 
