@@ -93,8 +93,15 @@ def test_the_summary_is_in_percent_over_what_implanted(metrics: str) -> None:
     assert found["one"]["ft"]["der"] is None
 
 
+@pytest.fixture
+def long_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more defense, whose label is as long as an ablation's."""
+    for attack in ("badnets", "sig"):
+        monkeypatch.setitem(VALUES, (attack, "random_pruning+epochs~20+share~0.5+layers~last"), [(0.9, 0.5)] * 3)
+
+
 @pytest.mark.parametrize("name", catalog.names("figures"))
-def test_a_figure_has_no_labels_that_overlap(name: str, metrics: str, tmp_path: Path) -> None:
+def test_a_figure_has_no_labels_that_overlap(name: str, long_name: None, metrics: str, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), np.uint8)
     columns = {key: files.images_table(pictures)["image"] for key in ("clean", "poisoned")}
     about = {"attack": "badnets", "psnr": 20.0, "rms": 3.0, "shape": [8, 8, 3]}
@@ -104,9 +111,12 @@ def test_a_figure_has_no_labels_that_overlap(name: str, metrics: str, tmp_path: 
     output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))
     figure.canvas.draw()
     for axis in figure.axes:
-        boxes = [t.get_window_extent() for t in (*axis.get_yticklabels(), axis.title) if t.get_text()]
-        for i, box in enumerate(boxes):
-            assert not any(box.overlaps(other) for other in boxes[i + 1 :]), (name, boxes)
+        for labels in ((*axis.get_yticklabels(), axis.title), axis.get_xticklabels()):
+            boxes = [text.get_window_extent() for text in labels if text.get_text()]
+            for i, box in enumerate(boxes):
+                assert not any(box.overlaps(other) for other in boxes[i + 1 :]), (name, boxes)
+        if axis.get_visible():
+            assert axis.get_window_extent().height > 0.9 * figure.dpi, "labels leave no room for the picture"
     plotting.save(figure, output)
     assert Path(output.png).stat().st_size > 5000 and Path(output.pdf).read_bytes().startswith(b"%PDF")
 

@@ -1,5 +1,6 @@
 """What all figures share: style, names, saving."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.aggregate import rows_of
+from workflow_scripts.reporting.aggregate import plain_name, rows_of
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 """Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
@@ -24,6 +25,12 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
+
+
+def short(spelling: str) -> str:
+    """A spelling as a label: its name, and below it its hyper-parameters, in lines that leave room for the picture."""
+    name, _, fields = plain_name(spelling).partition(" ")
+    return "\n".join([name, *textwrap.wrap(fields, 22)])
 
 
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.reporting.aggregate import interval, label, plain_name
+from workflow_scripts.reporting.aggregate import interval, label
+from workflow_scripts.reporting.plotting import short
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class HeatMap:
         attacks = list(dict.fromkeys(label(row, ["attack"]) for row in rows))
         defenses = list(dict.fromkeys(label(row, ["defense"]) for row in sorted(rows, key=lambda r: r["control"])))
         own = sum(not control for control in {label(r, ["defense"]): r["control"] for r in rows}.values())
-        figure, axes = plt.subplots(1, 2, figsize=(2 + 1.0 * len(defenses), 1.5 + 0.42 * len(attacks)), sharey=True)
+        below = max(len(line) for defense in defenses for line in short(defense).splitlines())
+        size = (2 + 1.0 * len(defenses), 1 + 0.42 * len(attacks) + 0.08 * below)
+        figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
         for axis, metric, title in zip(
             axes, ("asr", "acc"), ("ASR (%), low is good", "ACC (%), high is good"), strict=True
         ):
@@ -33,8 +36,8 @@ class HeatMap:
                     values[i, j] = np.nan if mean is None else 100 * mean
             _panel(axis, values, own, high_is_bad=metric == "asr")
             axis.set_title(title)
-            axis.set_xticks(range(len(defenses)), [plain_name(d) for d in defenses], rotation=40, ha="right")
-            axis.set_yticks(range(len(attacks)), [plain_name(a) for a in attacks])
+            axis.set_xticks(range(len(defenses)), [short(d) for d in defenses], rotation=90, fontsize=8)
+            axis.set_yticks(range(len(attacks)), [short(a) for a in attacks])
             axis.set_xlabel("defense | control" if own < len(defenses) else "defense")
         axes[0].set_ylabel("attack")
         figure.suptitle(study.title)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.reporting.aggregate import label, plain_name
-from workflow_scripts.reporting.plotting import COLOURS, MARKERS
+from workflow_scripts.reporting.aggregate import label
+from workflow_scripts.reporting.plotting import COLOURS, MARKERS, short
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TradeOff:
         for axis, attack in zip(grid.flat, attacks, strict=False):
             own = [row for row in attacked if label(row, ["attack"]) == attack]
             _panel(axis, own, defenses)
-            axis.set_title(plain_name(attack))
+            axis.set_title(short(attack))
         for axis in grid.flat[len(attacks) :]:
             axis.set_visible(False)
         figure.supxlabel("ACC (%)", fontsize=9)
@@ -68,7 +68,7 @@ def _panel(axis: Axes, rows: Sequence[Row], defenses: Sequence[str]) -> None:
             markersize=8,
             linestyle="none",
             alpha=0.8,
-            label=plain_name(defense),
+            label=short(defense),
         )
     axis.set_ylim(-5, 105)
     axis.set_xscale("function", functions=(lambda acc: -np.log10(100.5 - acc), lambda place: 100.5 - 10.0**-place))

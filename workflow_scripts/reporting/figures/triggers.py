@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from workflow_scripts.common import files
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.fields import Count
-from workflow_scripts.reporting.aggregate import plain_name
+from workflow_scripts.reporting.plotting import short
 
 Measured = tuple[pa.Table, dict[str, Any]]
 
@@ -42,7 +42,7 @@ class Triggers:
         for line, (attack, (table, about)) in zip(grid, shown.items(), strict=False):
             self._line(line, table, about)
             psnr = "no change" if about["psnr"] is None else f"{about['psnr']:.1f} dB\nRMS {about['rms']:.1f}"
-            name = f"{plain_name(attack)}\n{psnr}"
+            name = f"{short(attack)}\n{psnr}"
             line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
         figure.suptitle(f"Triggers: {study.title}")
         return figure
