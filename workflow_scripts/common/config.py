@@ -74,7 +74,7 @@ def read(raw: Mapping[str, Any]) -> Config:
         name: _settings(name, entry) for name, entry in mapping(raw.get("settings"), "config, settings").items()
     }
     for name in (*settings, *([raw["dataset"]] if raw.get("dataset") else [])):
-        if name not in datasets:
+        if not isinstance(name, str) or name not in datasets:
             raise UserError(f"config: no dataset {name!r}; there are: {listed(datasets)}")
     try:
         partial, keep = (Field(k, d, bool).read(raw.get(k, d)) for k, d in (("partial", False), ("keep_models", True)))
@@ -86,8 +86,10 @@ def read(raw: Mapping[str, Any]) -> Config:
 def _check_dataset(name: str, entry: dict[str, Any]) -> None:
     if not name.replace("_", "").isalnum() or name != name.lower():
         raise UserError(f"config: dataset {name!r} must be named in lower-case letters, digits and _")
-    if "loader" not in entry:
-        raise UserError(f"config, dataset {name}: loader is missing; there are: {listed(catalog.names('datasets'))}")
+    if not isinstance(entry.get("loader"), str):
+        raise UserError(
+            f"config, dataset {name}: loader is missing or no name; there are: {listed(catalog.names('datasets'))}"
+        )
     fields = {key: value for key, value in entry.items() if key != "loader"}
     try:
         resolved = catalog.resolve("datasets", entry["loader"], {entry["loader"]: fields})
@@ -107,7 +109,7 @@ def _settings(dataset: str, raw: Any) -> dict[str, Any]:
                 raise UserError(f"{where}: no {model!r} among the models; there are: {listed(catalog.names('models'))}")
     for attack, ratio in settings.get("ratios", {}).items():
         catalog.describe("attacks", attack)
-        if not isinstance(ratio, float) or not 0 < ratio <= 1:
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
             raise UserError(f"{where}: the ratio of {attack} is {ratio!r}; it must be above 0 and at most 1")
     for method in settings.keys() - {"models", "ratios"}:
         kinds = catalog.kind_of(method)

@@ -76,7 +76,7 @@ def _grid(raw: Any, config: Config) -> Iterator[Cell]:
             raise UserError(f"grid: {axis} is missing; a cell is made of {listed(Cell._fields)}")
     datasets = [config.dataset] if config.dataset else as_list(grid["dataset"])
     for dataset in datasets:
-        if dataset not in config.datasets:
+        if not isinstance(dataset, str) or dataset not in config.datasets:
             raise UserError(f"grid: no dataset {dataset!r} in the configuration; there are: {listed(config.datasets)}")
     seeds = [_seed(seed) for seed in as_list(grid["seed"])]
     ratios = [_ratio(ratio) for ratio in as_list(grid["ratio"])]
@@ -183,8 +183,8 @@ def _named(kind: str, raw: Any, key: str) -> tuple[str, ...]:
     found = []
     for entry in as_list(raw):
         given = {key: entry} if isinstance(entry, str) else mapping(entry, kind)
-        if key not in given:
-            raise UserError(f"{kind}: {key} is missing; there are: {listed(catalog.names(kind))}")
+        if not isinstance(given.get(key), str):
+            raise UserError(f"{kind}: {key} is missing or no name; there are: {listed(catalog.names(kind))}")
         fields = {k: v for k, v in given.items() if k != key}
         found.append(catalog.canonical(kind, given[key], fields, {}))
     return tuple(found)
