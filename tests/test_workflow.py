@@ -9,86 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from checkout import HERE, TINY, VICTIM, copy_of_checkout, digests, edit, planned, snakemake, start
 
 from workflow_scripts.common import catalog
 
-HERE = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "studies", "config.yaml", "pyproject.toml")
-VICTIM = "results/artifacts/digits/badnets/ratio~0.1/seed~0/preact_small"
-TINY = {
-    "grid": {
-        "dataset": "digits",
-        "model": "preact_small",
-        "attack": ["none", "badnets", "wanet"],
-        "ratio": 0.1,
-        "seed": 0,
-        "defense": ["none", "clp", "abl"],
-    },
-    "table": {"rows": "attack", "columns": "defense", "values": ["acc", "asr", "ra", "der"]},
-    "analysis": "triggers",  # of every victim; the figure needs those of the first seed
-}
-
-
-def shortened() -> dict[str, Any]:
-    """The project's configuration with a network and budgets of a second."""
-    config = yaml.safe_load((HERE / "config.yaml").read_text())
-    settings = config["settings"]["digits"]
-    settings["preact_small"] |= {"width": 4, "epochs": 2, "lr": 0.05}
-    for name in catalog.names("defenses"):
-        for field in catalog.describe("defenses", name).fields:
-            if field in ("epochs", "steps") or field.endswith("_epochs"):
-                settings[name] = {**settings.get(name, {}), field: 1}
-    return {**config, "studies": ["tiny"]}
-
-
-def copy_of_checkout(to: Path) -> Path:
-    for part in PARTS:
-        source = HERE / part
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, to / part)
-    (to / "config.yaml").write_text(yaml.safe_dump(shortened()))
-    (to / "studies" / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    return to
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH",)}
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=folder, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    )
-
-
-def snakemake(folder: Path, *arguments: str, fails: bool = False) -> str:
-    """What Snakemake says; its success is checked."""
-    process = start(folder, *arguments)
-    output, _ = process.communicate(timeout=600)
-    assert (process.returncode != 0) == fails, output[-3000:]
-    return output
-
-
-def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    """How many jobs of each rule a dry run would do."""
-    output = snakemake(folder, "-n", *arguments)
-    stats = re.findall(r"^([a-z_]+) +(\d+)$", output, re.M)
-    return {rule: int(count) for rule, count in stats if rule != "total"}
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Of every result that must not depend on when or where it was made."""
-    names = [
-        p
-        for p in sorted((folder / "results").rglob("*"))
-        if p.is_file() and p.name not in ("costs.json", "costs.parquet")
-    ]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in names}
+REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}
+"""The jobs that follow any change of a cell."""
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +34,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(built: Path, tmp_path: Path) -> Path:
     """A copy of that, times and all, to change."""
     return Path(shutil.copytree(built, tmp_path / "copy"))
-
-
-def edit(path: Path, change: Callable[[str], str]) -> None:
-    before = path.read_text()
-    after = change(before)
-    assert after != before
-    path.write_text(after)
 
 
 def test_what_a_run_leaves(built: Path) -> None:
@@ -164,9 +88,6 @@ def test_nothing_to_do_and_a_comment_is_nothing(copy: Path) -> None:
     )
     edit(copy / "workflow_scripts/defend.py", lambda text: text.replace('"""Rule', '"""The rule'))
     assert "Nothing to be done" in snakemake(copy, "-n")
-
-
-REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}
 
 
 def test_editing_a_defense_reruns_its_cells(copy: Path) -> None:
