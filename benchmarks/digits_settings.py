@@ -77,23 +77,26 @@ def _measured(attack: str, seed: int) -> Iterator[Result]:
         for value in values:
             victim.network.load_state_dict(state)
             victim.network.requires_grad_(True)
-            method = catalog.make("defenses", defense, catalog.resolve("defenses", defense, settings) | {field: value})
             arguments = {"victim": victim, "holdout": given, "poisoned_train": published, "run": Run("digits", seed)}
             arguments["model"] = network(train, settings, run)
-            defended = method(**{key: arguments[key] for key in catalog.describe("defenses", defense).asks})
-            yield defense, value, before - accuracy(defended, judge)
+            params = catalog.resolve("defenses", defense, settings) | {field: value}
+            yield defense, value, before - accuracy(called("defenses", defense, params, arguments), judge)
 
 
 def poisoned(attack: str, train: Images, settings: dict[str, Any], run: Run) -> tuple[Images, Model]:
     """The published training set and the victim."""
-    method = catalog.make("attacks", attack, catalog.resolve("attacks", attack, settings))
     model = network(train, settings, run)
     given = {"train": train, "ratio": RATIOS[attack], "run": run, "model": model}
-    planted = method(**{key: given[key] for key in catalog.describe("attacks", attack).asks})
+    planted = called("attacks", attack, catalog.resolve("attacks", attack, settings), given)
     published = train.overwritten(planted.changed)
     if planted.victim is None:
         fit(model, published, model.recipe, run)
     return published, model
+
+
+def called(kind: str, name: str, params: dict[str, Any], given: dict[str, Any]) -> Any:
+    """Call a method with what its signature names."""
+    return catalog.make(kind, name, params)(**{key: given[key] for key in catalog.describe(kind, name).asks})
 
 
 def network(train: Images, settings: dict[str, Any], run: Run) -> Model:
