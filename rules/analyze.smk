@@ -2,9 +2,13 @@ ANALYSIS = "results/analyses/{analysis}/{dataset}/{attack}/ratio~{ratio}/seed~{s
 
 
 def analysed(spelling, cells):
-    """The files of an analysis of these cells: one for each victim, unless it asks for the defended model."""
+    """The files of an analysis of these cells: one for each victim, unless it asks for what a defense left."""
     asks = catalog.describe("analyses", catalog.name(spelling)).asks
-    chosen = cells if "defended" in asks else [cell._replace(defense="none") for cell in cells]
+    chosen = [cell._replace(defense="none") for cell in cells]
+    if "defended" in asks:
+        chosen = cells
+    if "log" in asks:    # of a model that exists already there is none
+        chosen = [c for c in cells if not catalog.describe("defenses", catalog.name(c.defense)).traits["stands_for"]]
     return [ANALYSIS.format(analysis=spelling, **cell._asdict()) for cell in dict.fromkeys(chosen)]
 
 
@@ -12,7 +16,7 @@ ANALYSES = [path for study in STUDIES.values() for spelling in study.analyses fo
 
 
 rule analyze:
-    input: unpack(asked("analysis"))
+    input: unpack(asked("analysis", "model"))
     output: ANALYSIS
     params: made=made("analyze")
     resources: **costing(4000, 60)

@@ -30,7 +30,7 @@ use rule train as retrain with:    # what ordinary training makes of what such a
 
 
 rule implant:
-    input: unpack(asked("attack")), test=DATASET + "/test.parquet"
+    input: unpack(asked("attack", "model")), test=DATASET + "/test.parquet"
     output: poison=VICTIM + "/poison.parquet", truth=VICTIM + "/truth.parquet",
             victim=VICTIM + "/victim.safetensors", log=VICTIM + "/training.parquet", costs=VICTIM + "/costs.json"
     params: made=made("implant")

@@ -9,6 +9,8 @@ DATASET = ROOT + "/{dataset}"
 ATTACK = DATASET + "/{attack}/ratio~{ratio}/seed~{seed}"
 VICTIM = ATTACK + "/{model}"
 DEFENSE = VICTIM + "/{defense}"
+AUXILIARY = DATASET + "/auxiliaries/{auxiliary}/seed~{seed}"
+POISONED_AUXILIARY = ATTACK + "/auxiliaries/{auxiliary}"
 
 try:
     CONFIG = configuration.read(config)
@@ -28,7 +30,7 @@ wildcard_constraints:
     dataset=r"[a-z0-9_]+", ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+",
     model=spelled(catalog.names("models")), attack=spelled(catalog.names("attacks")),
     defense=spelled(catalog.names("defenses")), analysis=spelled(catalog.names("analyses")),
-    figure=spelled(catalog.names("figures")),
+    figure=spelled(catalog.names("figures")), auxiliary=spelled(catalog.names("auxiliaries")),
 
 
 def implanted(w):
@@ -47,6 +49,14 @@ def judged(w):
     return KEPT[kept](w, {}) if kept else f"{DEFENSE}/model.safetensors"
 
 
+def auxiliary(w, spelling):
+    """The folder of an auxiliary of this cell: beside what the attacker published, if that is what it is trained on."""
+    described = catalog.describe("auxiliaries", catalog.name(spelling))
+    folder = POISONED_AUXILIARY if "poisoned_train" in described.asks else AUXILIARY
+    seed = "0" if described.traits["seedless"] else "{seed}"
+    return folder.replace("{auxiliary}", spelling).replace("{seed}", seed)
+
+
 KEPT = {  # a name in a signature -> its paths, from the wildcards and the method's own fields
     "train": lambda w, own: DATASET + "/train.parquet",
     "test": lambda w, own: DATASET + "/test.parquet",
@@ -57,16 +67,21 @@ KEPT = {  # a name in a signature -> its paths, from the wildcards and the metho
     "clean_victim": lambda w, own: f"{DATASET}/none/ratio~0/seed~{{seed}}/{own.get('surrogate') or w.model}/victim.safetensors",
     "retrained": lambda w, own: VICTIM + ("/retrained" if implanted(w) else "") + "/victim.safetensors",
     "defended": lambda w, own: judged(w),
+    "log": lambda w, own: DEFENSE + "/log.parquet",
     "model": lambda w, own: DATASET + "/train.parquet",    # an architecture is code; its shape is the images'
+    "extractor": lambda w, own: auxiliary(w, own["extractor"]) + "/model.safetensors",
 }
 
 
-def asked(axis):
-    """Input function: the files that the signature of this axis's method names."""
+def asked(*axes):
+    """Input function: the files that the signatures of these axes' methods name."""
     def files(w):
-        name, own = method(axis, w)
-        wanted = catalog.describe(catalog.KIND_OF_AXIS[axis], name).asks
-        return {key: filled(KEPT[key](w, own), w) for key in wanted if key in KEPT}
+        found = {}
+        for axis in axes:
+            name, own = method(axis, w)
+            wanted = catalog.describe(catalog.KIND_OF_AXIS[axis], name).asks
+            found |= {key: filled(KEPT[key](w, own), w) for key in wanted if key in KEPT}
+        return found
     return files
 
 

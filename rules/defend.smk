@@ -1,5 +1,5 @@
 rule defend:
-    input: unpack(asked("defense"))
+    input: unpack(asked("defense", "model"))
     output: model=DEFENSE + "/model.safetensors" if CONFIG.keep_models else temp(DEFENSE + "/model.safetensors"),
             log=DEFENSE + "/log.parquet", costs=DEFENSE + "/costs.json"
     params: made=made("defend")

@@ -1,5 +1,7 @@
 """What each artifact is made by: code and hyper-parameters, as a rule's parameter, in its metadata, and in `collect`."""
 
+from types import SimpleNamespace
+
 from workflow_scripts.common import fingerprint
 
 # step -> the axes of a cell whose methods' code it runs, and those whose hyper-parameters it writes down
@@ -9,9 +11,10 @@ STEPS = {
     "poison": ("attack", "attack"),
     "train": ("model", "model"),
     "implant": ("attack model", "attack model"),
+    "train_auxiliary": ("auxiliary backbone", "auxiliary backbone"),
     "defend": ("defense model", "defense model"),
-    "evaluate": ("model", "attack defense model"),
-    "analyze": ("analysis model", "analysis model"),
+    "evaluate": ("defense model", "attack defense model"),
+    "analyze": ("analysis defense model", "analysis defense model"),
 }
 
 
@@ -19,7 +22,7 @@ def method(axis, w):
     """The name and the resolved hyper-parameters of the method that an axis of a cell names."""
     if axis == "dataset":
         return CONFIG.loader(w.dataset)
-    spelling = getattr(w, axis)
+    spelling = method("auxiliary", w)[1]["backbone"] if axis == "backbone" else getattr(w, axis)
     return catalog.name(spelling), catalog.resolve(catalog.KIND_OF_AXIS[axis], spelling, CONFIG.of(w.dataset))
 
 
@@ -47,10 +50,12 @@ def provenance(cells):
             KEPT["retrained"](cell, {}): "train",
             VICTIM + "/victim.safetensors": training,
         }
+        if extractor := method("model", cell)[1].get("extractor"):
+            steps[auxiliary(cell, extractor) + "/model.safetensors"] = "train_auxiliary"
         for path, step in steps.items():
             path = path.format(**cell._asdict()).removeprefix(f"{ROOT}/")
             if path not in found:
-                by = made(step)(cell)
+                by = made(step)(SimpleNamespace(**cell._asdict(), auxiliary=extractor))
                 found[path] = fingerprint.of_artifact(by["fingerprint"], by["params"])
     return found
 

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from workflow_scripts.common import catalog, weights
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
+from workflow_scripts.common.truth import Truth
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.models import Model
 from workflow_scripts.training.loop import train as fit
@@ -54,6 +56,16 @@ def poisoned(train: Images) -> Images:
     """The images as a BadNets attacker publishes them."""
     attack = catalog.make("attacks", "badnets", {"side": 3})
     return train.overwritten(attack(train=train, ratio=0.1, run=Run("digits", 0)).changed)
+
+
+def secret(test: Images) -> Truth:
+    """What the attacker of `poisoned` keeps to himself about these test images."""
+    attack = catalog.make("attacks", "badnets", {"side": 3})
+    rows, labels = attack.counted(test.labels, len(test.format.classes))
+    images = attack.trigger(test.format.shape, Run("digits", 0))(test.images[rows])
+    none = np.empty(0, np.int64)
+    triggered = Images(images, labels, test.index[rows], test.format)
+    return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None)
 
 
 def quick(kind: str, name: str) -> Any:

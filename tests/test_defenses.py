@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import poisoned, quick
+from conftest import poisoned, quick, secret
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.clp import lipschitz_bounds
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.features import features, head
+from workflow_scripts.models import Model, head
+from workflow_scripts.pruning.features import features
 from workflow_scripts.pruning.units import layers
 from workflow_scripts.training.inference import accuracy, logits
 
@@ -33,6 +33,9 @@ def defend(digits: tuple[Images, Images], untrained: Callable[[], Model], victim
             "retrained": victim(),
             "holdout": digits[0][:80],
             "poisoned_train": poisoned(digits[0]),
+            "train": digits[0],
+            "test": digits[1],
+            "truth": secret(digits[1]),
             "model": untrained(),
             "run": run,
         }
@@ -47,8 +50,11 @@ def test_gives_a_working_network_of_the_same_architecture(
     name: str, defend: Defend, victim: Callable[[], Model]
 ) -> None:
     model, run = defend(name)
-    expected = victim().network.state_dict()
-    assert {k: v.shape for k, v in model.network.state_dict().items()} == {k: v.shape for k, v in expected.items()}
+    expected = victim()
+    if model.wrapper:
+        expected.wrap(model.wrapper)
+    shapes = [{k: v.shape for k, v in m.network.state_dict().items()} for m in (model, expected)]
+    assert shapes[0] == shapes[1]
     assert "diverged" not in run.notes
 
 
@@ -129,14 +135,14 @@ def test_random_pruning_prunes_its_share(defend: Defend) -> None:
     assert sum(row["pruned"] for row in units) == round(0.25 * len(units))
     named = {layer.name: layer for layer in layers(model.network)}
     for row in units:
-        module = named[row["layer"]].norm or named[row["layer"]].convs[0]
+        module = named[row["layer"]].norm or named[row["layer"]].sources[0]
         assert bool((module.weight[row["unit"]] == 0).all()) == row["pruned"]
 
 
 def test_layers_follow_the_graph_not_the_order_of_modules(victim: Callable[[], Model]) -> None:
     network = victim().network
     names = {id(module): name for name, module in network.named_modules()}
-    found = {layer.name: [names[id(conv)] for conv in layer.convs] for layer in layers(network)}
+    found = {layer.name: [names[id(conv)] for conv in layer.sources] for layer in layers(network)}
     assert found == {
         "layer1.0.bn1": ["conv1"],
         "layer1.0.bn2": ["layer1.0.conv1"],
@@ -152,7 +158,7 @@ def test_the_lipschitz_bound_is_the_gain_of_the_worst_input(victim: Callable[[],
     """Of a summed pair of convolutions: the norm of the one linear map from both inputs to the channel."""
     layer = next(layer for layer in layers(victim().network) if layer.name == "layer3.0.bn1")
     assert layer.norm is not None and layer.norm.running_var is not None
-    wide, narrow = (conv.weight.detach() for conv in layer.convs)
+    wide, narrow = (conv.weight.detach() for conv in layer.sources)
     gain = layer.norm.weight.abs() / (layer.norm.running_var + layer.norm.eps).sqrt()
     matrix = torch.zeros(len(layer), wide.shape[1] + narrow.shape[1], 9)
     matrix[:, : wide.shape[1]] = wide.flatten(2)

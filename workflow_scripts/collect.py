@@ -10,5 +10,6 @@ with step(snakemake.threads):
     table = collect(snakemake.input.metrics, params.expected, params.root)
     files.write_table(output.metrics, table)
     cells = [Cell(*cell) for cell in params.cells]
-    files.write_table(output.costs, collect_costs(cells, snakemake.input.costs, snakemake.input.training))
+    paths = snakemake.input.costs, snakemake.input.training, params.extractors
+    files.write_table(output.costs, collect_costs(cells, *paths))
     files.write_json(output.summary, summary(table, params.studies))

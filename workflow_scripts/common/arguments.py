@@ -28,7 +28,7 @@ class Job:
     @classmethod
     def of(cls, axis: str, wildcards: Any, made: Mapping[str, Any], inputs: Mapping[str, Any]) -> "Job":
         """The job of a rule, its random streams named by the dataset and the seed."""
-        return cls(axis, wildcards, made, inputs, Run(wildcards.dataset, int(wildcards.seed)))
+        return cls(axis, wildcards, made, dict(inputs.items()), Run(wildcards.dataset, int(wildcards.seed)))
 
     @property
     def kind(self) -> str:
@@ -77,6 +77,8 @@ class Job:
                 return self._untrained()
             case "truth":
                 return truth.read(self.inputs[name])
+            case "log":
+                return files.read_table(self.inputs[name])[0]
         raise TypeError(f"{self.name} asks for {name!r}, which nobody keeps")
 
     def _images(self, name: str) -> Images:
@@ -97,13 +99,22 @@ class Job:
     def _network(self, name: str) -> Any:
         from workflow_scripts.common import weights
 
-        return weights.load(self.inputs[name], *self._architecture(), self.run.device)
+        return weights.load(self.inputs[name], *self._architecture(), self.run.device, self._extractor())
 
     def _untrained(self) -> Any:
         from workflow_scripts.common import weights
 
         form = ImageFormat.from_json(files.read_about(self.inputs["model"]))
-        return weights.untrained(*self._architecture(), form, self.run)
+        return weights.untrained(*self._architecture(), form, self.run, self._extractor())
+
+    def _extractor(self) -> Any:
+        """The frozen network below the model, where its architecture asks for one."""
+        from workflow_scripts.common import weights
+
+        return weights.frozen(self.inputs["extractor"], self.run.device) if "extractor" in self.inputs else None
 
     def _architecture(self) -> tuple[str, Mapping[str, Any]]:
+        """The cell's; of an auxiliary that its backbone's."""
+        if self.axis == "auxiliary":
+            return self.params["backbone"], self.made["params"]["backbone"]
         return catalog.name(self.wildcards.model), self.made["params"]["model"]

@@ -15,7 +15,7 @@ from workflow_scripts.common import fields
 from workflow_scripts.common.errors import UserError, listed
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = {kind: kind for kind in ("datasets", "models", "attacks", "defenses", "analyses")}
+KINDS = {kind: kind for kind in ("datasets", "models", "attacks", "defenses", "auxiliaries", "analyses", "wrappers")}
 KINDS["figures"] = "reporting/figures"
 """Each kind of method with its folder: the folder is the registry."""
 KIND_OF_AXIS = {
@@ -24,12 +24,15 @@ KIND_OF_AXIS = {
     "attack": "attacks",
     "defense": "defenses",
     "analysis": "analyses",
+    "auxiliary": "auxiliaries",
+    "backbone": "models",
 }
 MAY_ASK_FOR = {
-    "models": {"run"},
+    "models": {"extractor"},
     "attacks": {"train", "clean_victim", "model", "ratio", "run"},
     "defenses": {"victim", "holdout", "poisoned_train", "model", "run"},
-    "controls": {"train", "clean_victim", "retrained", "truth"},
+    "controls": {"train", "test", "clean_victim", "retrained", "truth"},
+    "auxiliaries": {"train", "poisoned_train", "model", "run"},
     "analyses": {
         "train",
         "holdout",
@@ -39,6 +42,8 @@ MAY_ASK_FOR = {
         "victim",
         "clean_victim",
         "defended",
+        "log",
+        "model",
         "run",
     },
 }
@@ -103,6 +108,8 @@ def describe(kind: str, method: str) -> Method:
                     traits[key] = ast.literal_eval(value)
                 case ast.FunctionDef(name="__call__"):
                     asks = tuple(a.arg for a in (*part.args.args, *part.args.kwonlyargs) if a.arg != "self")
+    if kind == "models" and "extractor" in found:  # an architecture is no call: its field says what it stands on
+        asks = ("extractor",)
     allowed = MAY_ASK_FOR.get(kind, set(asks)) | (MAY_ASK_FOR["controls"] if traits.get("control") else set())
     for name_ in asks:
         if name_ not in allowed:

@@ -92,6 +92,7 @@ def _grid(raw: Any, config: Config) -> Iterator[Cell]:
         for spelling in _spellings("attacks", attack, settings):
             largest = replaced.get("ratios", {}).get(catalog.name(spelling), math.inf)
             share = _check_attack(spelling, min(ratio, largest), dataset, config)
+            _check_extractors(models, spelling, settings)
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 yield Cell(dataset, model, spelling, share, seed, defense)
 
@@ -147,6 +148,18 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
             f"{counts[target] / sum(counts):.4f}"
         )
     return spelled_ratio(ratio)
+
+
+def _check_extractors(models: Iterable[str], attack: str, settings: dict[str, Any]) -> None:
+    """UserError where a model stands on a network that cannot be trained on this attack's images."""
+    for model in models:
+        if extractor := catalog.resolve("models", model, settings).get("extractor"):
+            asks = catalog.describe("auxiliaries", catalog.name(extractor)).asks
+            if "poisoned_train" in asks and "model" in catalog.describe("attacks", catalog.name(attack)).asks:
+                raise UserError(
+                    f"grid: {attack} publishes its images together with the victim, so {extractor} cannot be trained "
+                    f"on them before {model}; choose an extractor of clean images"
+                )
 
 
 def _class_counts(dataset: str, config: Config) -> Sequence[int]:

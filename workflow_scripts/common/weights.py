@@ -14,30 +14,38 @@ from workflow_scripts.common import catalog, files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
+from workflow_scripts.models import Extractor, Model
 from workflow_scripts.training.recipe import Recipe
 
 
-def untrained(name: str, params: Mapping[str, Any], form: ImageFormat, run: Run) -> Model:
+def untrained(
+    name: str, params: Mapping[str, Any], form: ImageFormat, run: Run, extractor: Extractor | None = None
+) -> Model:
     """A network of this architecture, its weights drawn from the stream `initialisation`, on the run's device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.torch("initialisation").initial_seed())
-        return Model(name, catalog.make("models", name, params), form).to(run.device)
+        return Model(name, catalog.make("models", name, params), form, extractor).to(run.device)
 
 
 def save(path: str | Path, model: Model, about: Mapping[str, Any]) -> None:
     """Write the network's weights with everything that is needed to build it again."""
     architecture = {"name": model.name, **asdict(model.architecture)}
-    stored = {**about, **model.format.as_json(), "architecture": architecture, "wrapper": None}
+    wrapper = {"name": _file(model.wrapper), **asdict(model.wrapper)} if model.wrapper else None
+    stored = {**about, **model.format.as_json(), "architecture": architecture, "wrapper": wrapper}
     state = {key: value.cpu().contiguous() for key, value in model.network.state_dict().items()}
     with files.writing(path) as temporary:
         save_file(state, temporary, {files.KEY: json.dumps(stored, sort_keys=True)})
 
 
-def load(path: str | Path, name: str, params: Mapping[str, Any], device: torch.device) -> Model:
+def _file(method: object) -> str:
+    return type(method).__module__.rpartition(".")[2]
+
+
+def load(
+    path: str | Path, name: str, params: Mapping[str, Any], device: torch.device, extractor: Extractor | None = None
+) -> Model:
     """The network that `path` holds. UserError if that is not whole, or not of this architecture."""
-    about = files.read_about(path)
-    stored = dict(about.get("architecture") or {})
+    stored = dict(files.read_about(path).get("architecture") or {})
     expected = {"name": name, **params}
     trained_by = {field.name for field in fields(Recipe)}
     differing = [
@@ -51,7 +59,24 @@ def load(path: str | Path, name: str, params: Mapping[str, Any], device: torch.d
             f"{path}: a checkpoint of another architecture: it holds {holds}, this cell is {wants}; "
             "remove it and run again"
         )
-    model = Model(name, catalog.make("models", name, params), ImageFormat.from_json(about))
+    return _read(path, expected, device, extractor)
+
+
+def frozen(path: str | Path, device: torch.device) -> Extractor:
+    """The auxiliary that `path` holds, frozen; its own metadata says what it is."""
+    return Extractor(_read(path, files.read_about(path).get("architecture") or {}, device))
+
+
+def _read(
+    path: str | Path, architecture: Mapping[str, Any], device: torch.device, extractor: Extractor | None = None
+) -> Model:
+    about = files.read_about(path)
+    params = {key: value for key, value in architecture.items() if key != "name"}
+    made = catalog.make("models", architecture["name"], params)
+    model = Model(architecture["name"], made, ImageFormat.from_json(about), extractor)
+    if about.get("wrapper"):
+        wrapper = dict(about["wrapper"])
+        model.wrap(catalog.make("wrappers", wrapper.pop("name"), wrapper))
     with files.readable(path, "safetensors"):
         state = load_file(path)
     try:

@@ -1,16 +1,19 @@
 """Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import FineTuned
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.features import features, head, mask
+from workflow_scripts.models import Model, head
+from workflow_scripts.pruning.features import features, mask
 from workflow_scripts.pruning.units import log_units
+from workflow_scripts.pruning.weight_change import neuron_weight_changes, unlearned, weight_changes
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class FinePruning(FineTuned):
     Garg; RAID 2018, arXiv 1805.12185).
 
     step: the share of features cut at a time, the least active first; max_drop: how far the accuracy on the held-back
-    fifth of the holdout may fall, after which the last cut that keeps it is kept.
+    fifth of the holdout may fall, after which the last cut that keeps it is kept. order: `nwc` cuts the features first
+    whose filters clean unlearning changes most (TSBD, figure 8; its defaults of unlearning).
 
     Differences: the holdout decides when to stop (BackdoorBench asks the test set, and keeps the model that broke the
     tolerance, a tenth of the accuracy there, an absolute difference here). Activity is the mean absolute feature: the
@@ -27,23 +31,39 @@ class FinePruning(FineTuned):
     mask stays while fine-tuning.
     """
 
+    suspicious = "low"  # the end of the logged scores where the backdoor is expected
+
     step: PositiveShare = 0.01
     max_drop: Share = 0.1
+    order: Literal["activity", "nwc"] = "activity"
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = holdout.split()
-        activity = features(victim, fit.images).abs().mean(0)
-        order = activity.argsort()
+        scores = self._scores(victim, fit, run)
+        order = scores.argsort(descending=self.order == "nwc")
         count = self._cut(victim, validation, order, run)
         pruned = order[:count].tolist()
-        log_units(run, "linear", activity, pruned)
+        log_units(run, "linear", scores, pruned)
         run.note(pruned_share=count / len(order), pruned_layers="last")
         self.fine_tune(victim, fit, run, after_step=mask(victim, pruned))
         return victim
 
+    def _scores(self, victim: Model, fit: Images, run: Run) -> torch.Tensor:
+        """float32 (D,) on the CPU, of each feature: its activity, or the change of the neuron that computes it."""
+        if self.order == "activity":
+            return features(victim, fit.images).abs().mean(0)
+        changes = neuron_weight_changes(weight_changes(victim, unlearned(victim, fit, run)))
+        layer, scores = list(changes.items())[-1]  # of the residual branch, where a shortcut is added to it
+        if len(scores) != head(victim).in_features:
+            raise UserError(
+                f"fp: order is 'nwc', but the {len(scores)} neurons of {layer} are not the "
+                f"{head(victim).in_features} features of the head; activity is an order for every network"
+            )
+        return scores.cpu()
+
     @torch.no_grad()
     def _cut(self, victim: Model, validation: Images, order: torch.Tensor, run: Run) -> int:
-        """How many features may go, the least active first."""
+        """How many features may go, in this order."""
         inputs, labels = features(victim, validation.images), torch.from_numpy(validation.labels)
         linear = head(victim).cpu()
         kept = 0

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import catalog, files, truth, weights
+from workflow_scripts.common import catalog, files
+from workflow_scripts.common.arguments import Job
 from workflow_scripts.common.cells import Cell
-from workflow_scripts.common.run import Run
 from workflow_scripts.evaluation.collecting import made_by
 from workflow_scripts.evaluation.predictions import answers, judged
 
@@ -16,19 +16,18 @@ from workflow_scripts.evaluation.predictions import answers, judged
 def evaluate(
     cell: Cell, inputs: Mapping[str, str], made: Mapping[str, Any], own: str, root: str
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """The answers of the model in `inputs["model"]`, and a row for each of its protocols.
+    """The answers of the defended model, and a row for each of its protocols.
 
     Args:
-        inputs: paths of model, test and truth; own: that of the rows; all below `root`.
+        inputs: paths of defended, test and truth, and of the extractor below the model, where there is one;
+            own: that of the rows; all below `root`.
         made: `fingerprint` and `params` of this evaluation.
     """
-    params = made["params"]
-    run = Run(cell.dataset, int(cell.seed))
-    model = weights.load(inputs["model"], catalog.name(cell.model), params["model"], run.device)
-    secret = truth.read(inputs["truth"])
-    predictions = answers(model, files.read_images(inputs["test"])[0], secret)
-    notes = files.read_about(inputs["model"])["notes"]
-    paths = {key: inputs[key].removeprefix(f"{root}/") for key in ("model", "test", "truth")}
+    params, job = made["params"], Job.of("defense", cell, made, inputs)
+    secret = job.argument("truth")
+    predictions = answers(job.argument("defended"), job.argument("test"), secret, job.run)
+    notes = files.read_about(inputs["defended"])["notes"]
+    paths = {key: path.removeprefix(f"{root}/") for key, path in inputs.items()}
     about = {
         **cell._asdict(),
         "control": bool(catalog.describe("defenses", catalog.name(cell.defense)).traits["control"]),

@@ -43,7 +43,7 @@ COSTS = pa.schema(
         ("ratio", pa.float64()),
         ("seed", pa.int64()),
         ("defense", pa.string()),
-        *((key, pa.float64()) for key in ("seconds", "training_seconds", "peak_memory_mb")),
+        *((key, pa.float64()) for key in ("seconds", "training_seconds", "extractor_seconds", "peak_memory_mb")),
         *((key, pa.string()) for key in ("device", "versions")),
     ]
 )
@@ -124,15 +124,22 @@ def made_by(about: Mapping[str, Any]) -> str:
     return fingerprint.of_artifact(about.get("fingerprint", ""), about.get("params", {}))
 
 
-def collect_costs(cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str]) -> pa.Table:
-    """One row for each cell: what its defense cost (nothing where it stands for a model that is there), and what the
-    training of its victim did."""
+def collect_costs(
+    cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str], extractors: Sequence[Sequence[str]]
+) -> pa.Table:
+    """One row for each cell: what its defense cost (nothing where it stands for a model that is there), what the
+    training of its victim did, and that of the network below it, if there is one."""
     rows = []
-    for cell, own, before in zip(cells, map(files.read_json, costs), map(files.read_json, training), strict=True):
+    for cell, own, before, below in zip(cells, costs, training, extractors, strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
         there = catalog.describe("defenses", catalog.name(cell.defense)).traits["stands_for"]
-        seconds = 0.0 if there else own["seconds"]
-        rows.append({**axes, **own, "seconds": seconds, "training_seconds": before["seconds"]})
+        cost = files.read_json(own)
+        seconds = {
+            "seconds": 0.0 if there else cost["seconds"],
+            "training_seconds": files.read_json(before)["seconds"],
+            "extractor_seconds": sum(files.read_json(path)["seconds"] for path in below),
+        }
+        rows.append({**axes, **cost, **seconds})
     return pa.Table.from_pylist(rows, COSTS)
 
 

@@ -6,28 +6,30 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.evaluation.metrics import rates
+from workflow_scripts.evaluation.protocols import asked
 from workflow_scripts.models import Model
-from workflow_scripts.training.inference import predict
 
 
-def answers(model: Model, test: Images, truth: Truth) -> pa.Table:
+def answers(model: Model, test: Images, truth: Truth, run: Run) -> pa.Table:
     """Columns protocol, images (test, triggered), index, label (true), target (the attacker's, null for test images),
     prediction (-1: none)."""
     parts = []
     for protocol in model.protocols:
-        for name, data, labels, targets in (
-            ("test", test, test.labels, pa.nulls(len(test), pa.int64())),
-            ("triggered", truth.triggered, truth.original_labels, pa.array(truth.triggered.labels)),
+        given = asked(model, protocol, test.images, truth.triggered.images, run)
+        for name, data, labels, targets, prediction in (
+            ("test", test, test.labels, pa.nulls(len(test), pa.int64()), given[0]),
+            ("triggered", truth.triggered, truth.original_labels, pa.array(truth.triggered.labels), given[1]),
         ):
             columns = {
-                "protocol": pa.array([protocol] * len(data), pa.string()),
+                "protocol": pa.array([protocol.name] * len(data), pa.string()),
                 "images": pa.array([name] * len(data), pa.string()),
                 "index": pa.array(data.index),
                 "label": pa.array(labels),
                 "target": targets,
-                "prediction": pa.array(predict(model, data.images)),
+                "prediction": pa.array(prediction),
             }
             parts.append(pa.table(columns))
     return pa.concat_tables(parts)

@@ -5,25 +5,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from workflow_scripts.models import Head, Model
+from workflow_scripts.models import Model, features_of, head
 from workflow_scripts.training import inference
-
-
-def head(model: Model) -> Head:
-    """The last linear layer."""
-    return [module for module in model.network.modules() if isinstance(module, Head)][-1]
 
 
 @torch.no_grad()
 def features(model: Model, images: np.ndarray) -> torch.Tensor:
     """float32 (N, D) inputs of the head on the CPU, in evaluation mode."""
-    caught: list[torch.Tensor] = []
-    hook = head(model).register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].float().cpu()))
-    try:
-        inference.logits(model, images)
-    finally:
-        hook.remove()
-    return torch.cat(caught)
+    model.eval()
+    return torch.cat([features_of(model, batch).cpu() for batch in inference.batches(model, images)])
 
 
 def mask(model: Model, units: Sequence[int]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""The prunable units of a network: channels, with the batch normalisation and the convolutions that make each."""
+"""The prunable units of a network: channels and hidden neurons, with what computes and what normalises each."""
 
 import operator
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from workflow_scripts.common.run import Run
+from workflow_scripts.models import Head
 
 PASSES_ON = (nn.Identity, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout)
 """Modules that leave channels what they are."""
@@ -16,21 +17,22 @@ PASSES_ON = (nn.Identity, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout)
 
 @dataclass(frozen=True)
 class Layer:
-    """The channels of one batch normalisation (None: of a convolution that none follows), and the convolutions whose
-    sum it normalises, as the graph has them: in pre-activation networks that is not the order of the modules."""
+    """The channels of one batch normalisation and the convolutions whose sum it normalises, as the graph has them: in
+    pre-activation networks that is not the order of the modules. Where `norm` is None, the channels of a convolution
+    that none follows, or the neurons of a hidden linear layer."""
 
     name: str
     norm: nn.BatchNorm2d | None
-    convs: tuple[nn.Conv2d, ...]
+    sources: tuple[nn.Conv2d | nn.Linear, ...]
 
     def __len__(self) -> int:
-        return self.norm.num_features if self.norm is not None else self.convs[0].out_channels
+        return len((self.norm or self.sources[0]).weight)
 
     @torch.no_grad()
     def silence(self, units: Sequence[int], keep_shift: bool = False) -> None:
         """Make the units constant: 0, or the shift beta of their normalisation where `keep_shift`."""
         chosen = torch.as_tensor(units, dtype=torch.long)
-        for module in (self.norm,) if self.norm is not None else self.convs:
+        for module in (self.norm,) if self.norm is not None else self.sources:
             module.weight[chosen] = 0
             if module.bias is not None and not keep_shift:
                 module.bias[chosen] = 0
@@ -52,8 +54,13 @@ def layers(network: nn.Module) -> list[Layer]:
             names = _feeding(node.args[0], modules)
             fed |= set(names)
             found.append(Layer(str(node.target), module, tuple(modules[name] for name in names)))  # type: ignore[misc]
-    last = [name for name, module in modules.items() if isinstance(module, nn.Conv2d) and name not in fed]
+    last = [name for name, module in modules.items() if computes(module) and name not in fed]
     return found + [Layer(name, None, (modules[name],)) for name in last]  # type: ignore[arg-type]
+
+
+def computes(module: nn.Module) -> bool:
+    """Whether the module's outputs are units: a convolution, or a linear layer other than the classifier."""
+    return isinstance(module, nn.Conv2d | nn.Linear) and not isinstance(module, Head)
 
 
 def _feeding(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
@@ -70,12 +77,10 @@ def _feeding(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
 
 def kernel_matrices(layer: Layer) -> torch.Tensor:
     """float32 (units, inputs, kernel positions): each unit's kernels, those of summed convolutions stacked."""
-    side = max(conv.kernel_size[0] for conv in layer.convs)
-    kernels = []
-    for conv in layer.convs:
-        margin = (side - conv.kernel_size[0]) // 2
-        kernels.append(F.pad(conv.weight.detach(), (margin, side - conv.kernel_size[0] - margin) * 2).flatten(2))
-    return torch.cat(kernels, 1)
+    weights = [w[:, :, None, None] if w.ndim == 2 else w for w in (source.weight.detach() for source in layer.sources)]
+    side = max(weight.shape[-1] for weight in weights)
+    margins = [((side - w.shape[-1]) // 2, (side - w.shape[-1] + 1) // 2) for w in weights]
+    return torch.cat([F.pad(w, margin * 2).flatten(2) for w, margin in zip(weights, margins, strict=True)], 1)
 
 
 def log_units(run: Run, layer: str, scores: torch.Tensor, pruned: Sequence[int]) -> None:

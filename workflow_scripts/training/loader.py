@@ -18,11 +18,12 @@ class Resident:
         self.images = torch.from_numpy(data.images).to(device)
         self.labels = torch.from_numpy(data.labels).to(device)
 
-    def batches(self, size: int, stream: torch.Generator) -> Iterator[torch.Tensor]:
-        """Positions of one epoch in a random order. A last batch of less than half the size is left out, unless it is
-        the only one: batch normalisation needs many images."""
-        order = torch.randperm(len(self.labels), generator=stream).to(self.labels.device)
-        yield from order.split(size)[: self.batch_count(size)]
+    def batches(self, size: int, stream: torch.Generator | None) -> Iterator[torch.Tensor]:
+        """Positions of one epoch, in a random order if there is a stream. A last batch of less than half the size is
+        left out, unless it is the only one: batch normalisation needs many images."""
+        count = len(self.labels)
+        order = torch.arange(count) if stream is None else torch.randperm(count, generator=stream)
+        yield from order.to(self.labels.device).split(size)[: self.batch_count(size)]
 
     def batch_count(self, size: int) -> int:
         """How many batches `batches` yields."""
@@ -30,8 +31,9 @@ class Resident:
 
 
 def to_network(images: torch.Tensor) -> torch.Tensor:
-    """(B, H, W, C) as the (B, C, H, W) that networks take, in channels_last memory, without a copy."""
-    return images.permute(0, 3, 1, 2)
+    """(B, H, W, C) as the (B, C, H, W) that networks take, in channels_last memory, without a copy; cached features
+    (B, D) as they are."""
+    return images.permute(0, 3, 1, 2) if images.ndim == 4 else images
 
 
 def crop_and_flip(recipe: Recipe) -> Augment:

@@ -1,0 +1,20 @@
+"""What an auxiliary is: a network that somebody needs and that is no victim, a frozen feature extractor, say.
+
+A frozen dataclass whose call is handed what its signature names and returns the network. One that asks for `train` is
+trained on the clean images; one that asks for `poisoned_train` on what the attacker published, and lies beside it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """`model.safetensors` is what the call returns.
+
+    backbone: the architecture of `model`, the untrained network that the call may ask for.
+    """
+
+    backbone: str = "preact_resnet18"
+
+    seedless = False
+    """Whether it is the same for every seed."""
