@@ -13,8 +13,8 @@ STEPS = {
     "implant": ("attack model", "attack model"),
     "train_auxiliary": ("auxiliary backbone", "auxiliary backbone"),
     "defend": ("defense model", "defense model"),
-    "evaluate": ("defense model", "attack defense model"),
-    "analyze": ("analysis defense model", "analysis defense model"),
+    "evaluate": ("model", "attack defense model"),
+    "analyze": ("analysis model", "analysis model"),
 }
 
 

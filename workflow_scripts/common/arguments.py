@@ -77,6 +77,8 @@ class Job:
                 return self._untrained()
             case "truth":
                 return truth.read(self.inputs[name])
+            case "defense":  # of an analysis: the cell's, with its hyper-parameters
+                return catalog.make("defenses", catalog.name(self.wildcards.defense), self.made["params"]["defense"])
             case "log":
                 return files.read_table(self.inputs[name])[0]
         raise TypeError(f"{self.name} asks for {name!r}, which nobody keeps")

@@ -43,6 +43,7 @@ MAY_ASK_FOR = {
         "clean_victim",
         "defended",
         "log",
+        "defense",
         "model",
         "run",
     },

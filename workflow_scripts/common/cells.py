@@ -28,6 +28,12 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     return Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=spelled_ratio(row["ratio"]))
 
 
+def asked_as(row: Mapping[str, Any]) -> str:
+    """A row's defense, and its protocol where the model may be asked in several ways: never the one without the
+    other."""
+    return row["defense"] if row["protocol"] == "default" else f"{row['defense']} [{row['protocol']}]"
+
+
 def spelled_ratio(ratio: float) -> str:
     """A ratio as it stands in paths."""
     return repr(float(ratio)) if ratio else "0"

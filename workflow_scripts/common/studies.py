@@ -51,8 +51,8 @@ def _study(path: Path, config: Config) -> Study:
         only(raw, ("title", "grid", "table", "figure", "analysis"), "the file")
         if "grid" not in raw:
             raise UserError("grid is missing")
-        if not ("table" in raw or "analysis" in raw):
-            raise UserError("neither table nor analysis: nothing would be shown")
+        if not raw.keys() & {"table", "analysis", "figure"}:
+            raise UserError("neither table, figure nor analysis: nothing would be shown")
         cells = tuple(dict.fromkeys(itertools.chain.from_iterable(_grid(g, config) for g in as_list(raw["grid"]))))
         table = _table(raw["table"], cells) if "table" in raw else None
         figures = _named("figures", raw.get("figure", ["heatmap", "tradeoff", "triggers"] if table else []), "kind")

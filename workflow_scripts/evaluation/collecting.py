@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from workflow_scripts.common import catalog, files, fingerprint
-from workflow_scripts.common.cells import METRICS, Cell, cell_of, clean_cell
+from workflow_scripts.common.cells import METRICS, Cell, asked_as, cell_of, clean_cell
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Context, Row, failed, seed_means
 from workflow_scripts.evaluation.metrics import der
@@ -145,12 +145,16 @@ def collect_costs(
 
 def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
     """`{study: {defense: {acc, asr, ra, der}}}` in percent: the averages of the tables."""
+    rows: dict[Cell, list[Row]] = {}
+    for row in table.to_pylist():
+        rows.setdefault(cell_of(row), []).append(row)
     found: dict[str, Any] = {}
-    rows = {cell_of(row): row for row in table.to_pylist()}
     for study, cells in studies.items():
-        asked = [rows[Cell(*cell)] for cell in cells if Cell(*cell) in rows]
-        for defense in sorted({row["defense"] for row in asked}):
-            attacked = [row for row in asked if row["defense"] == defense and row["attack"] != "none"]
+        groups: dict[str, list[Row]] = {}
+        for row in (row for cell in cells for row in rows.get(Cell(*cell), [])):
+            groups.setdefault(asked_as(row), []).append(row)
+        for defense, group in sorted(groups.items()):
+            attacked = [row for row in group if row["attack"] != "none"]
             means = {metric: _percent(seed_means(attacked, metric)) for metric in METRICS}
             found.setdefault(study, {})[defense] = means
     return found

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from scipy.special import stdtrit
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.cells import Cell, Study, cell_of
+from workflow_scripts.common.cells import Cell, Study, asked_as, cell_of
 from workflow_scripts.evaluation.checks import Row, averaged, seed_means
 
 AVERAGE = "average"
@@ -60,11 +60,9 @@ def missing(study: Study, rows: Iterable[Row]) -> int:
 
 
 def label(row: Row, axes: Sequence[str]) -> str:
-    """What a row is called along these axes. A model that is asked in several ways is never shown without which."""
-    named = [f"{row[a]:g}" if a == "ratio" else str(row[a]) for a in axes]
-    if "defense" in axes and row["protocol"] != "default":
-        named.append(f"[{row['protocol']}]")
-    return " ".join(named)
+    """What a row is called along these axes."""
+    named = {"ratio": f"{row['ratio']:g}", "defense": asked_as(row)}
+    return " ".join(named.get(axis, row[axis]) for axis in axes)
 
 
 def places(study: Study, rows: Sequence[Row]) -> list[Place]:
