@@ -36,17 +36,19 @@ def asked(
 def batches(protocol: Protocol, test: Rows, triggered: Rows) -> Iterator[tuple[Rows, Rows]]:
     """The rows of test images and of triggered images that share each batch, until all have been asked.
 
-    A set smaller than its part of a batch makes the batch smaller.
+    At least one of each is in a mixed batch. Sets too small for a batch make it smaller, the share as it was.
     """
     none = test[:0]
     if protocol.triggered is None or not len(triggered):
         yield from ((rows, none) for rows in _rounds(test, protocol.batch))
         yield from ((none, rows) for rows in _rounds(triggered, protocol.batch))
         return
-    among = max(1, round(protocol.triggered * protocol.batch))
-    clean, altered = _rounds(test, protocol.batch - among), _rounds(triggered, among)
+    share = protocol.triggered
+    size = max(2, min(protocol.batch, int(len(test) / (1 - share)), int(len(triggered) / share)))
+    among = min(max(1, round(share * size)), size - 1)
+    clean, altered = _rounds(test, size - among), _rounds(triggered, among)
     for i in range(max(len(clean), len(altered))):
-        yield (clean[i % len(clean)] if clean else none), altered[i % len(altered)]
+        yield clean[i % len(clean)], altered[i % len(altered)]
 
 
 def _rounds(order: Rows, size: int) -> list[Rows]:

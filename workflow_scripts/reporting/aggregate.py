@@ -65,6 +65,11 @@ def label(row: Row, axes: Sequence[str]) -> str:
     return " ".join(named.get(axis, row[axis]) for axis in axes)
 
 
+def apart(rows: Sequence[Row], *axes: str) -> list[str]:
+    """Those of the axes along which the rows differ, and the last one anyhow: what tells them apart in a figure."""
+    return [axis for axis in axes if axis == axes[-1] or len({row[axis] for row in rows}) > 1]
+
+
 def places(study: Study, rows: Sequence[Row]) -> list[Place]:
     """Every place of the study's table; where attacks are rows, with an average over those other than none."""
     table = study.table

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.reporting.aggregate import interval, label
+from workflow_scripts.reporting.aggregate import apart, interval, label
 from workflow_scripts.reporting.plotting import short
 
 
@@ -19,9 +19,10 @@ class HeatMap:
     """One panel for ASR, one for ACC, dark where it is bad; controls behind a gap; means over seeds."""
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
-        attacks = list(dict.fromkeys(label(row, ["attack"]) for row in rows))
-        defenses = list(dict.fromkeys(label(row, ["defense"]) for row in sorted(rows, key=lambda r: r["control"])))
-        own = sum(not control for control in {label(r, ["defense"]): r["control"] for r in rows}.values())
+        lines, columns = apart(rows, "dataset", "attack"), apart(rows, "model", "defense")
+        attacks = list(dict.fromkeys(label(row, lines) for row in rows))
+        defenses = list(dict.fromkeys(label(row, columns) for row in sorted(rows, key=lambda r: r["control"])))
+        own = sum(not control for control in {label(r, columns): r["control"] for r in rows}.values())
         below = max(len(line) for defense in defenses for line in short(defense).splitlines())
         size = (2 + 1.0 * len(defenses), 1 + 0.42 * len(attacks) + 0.08 * below)
         figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
@@ -31,7 +32,7 @@ class HeatMap:
             values = np.full((len(attacks), len(defenses)), np.nan)
             for i, attack in enumerate(attacks):
                 for j, defense in enumerate(defenses):
-                    cells = [r for r in rows if label(r, ["attack"]) == attack and label(r, ["defense"]) == defense]
+                    cells = [r for r in rows if label(r, lines) == attack and label(r, columns) == defense]
                     mean = interval([r[metric] for r in cells if r[metric] is not None])[0]
                     values[i, j] = np.nan if mean is None else 100 * mean
             _panel(axis, values, own, high_is_bad=metric == "asr")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.reporting.aggregate import label
+from workflow_scripts.reporting.aggregate import apart, label
 from workflow_scripts.reporting.plotting import COLOURS, MARKERS, short
 
 
@@ -23,8 +23,8 @@ class TradeOff:
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
         attacked = [row for row in rows if row["asr"] is not None]
-        attacks = list(dict.fromkeys(label(row, ["attack"]) for row in attacked))
-        defenses = list(dict.fromkeys(label(row, ["defense"]) for row in attacked))
+        panels, series = apart(attacked, "dataset", "attack"), apart(attacked, "model", "defense")
+        attacks = list(dict.fromkeys(label(row, panels) for row in attacked))
         count = max(1, len(attacks))
         columns = min(4, count)
         lines = -(-count // columns)
@@ -32,8 +32,7 @@ class TradeOff:
             lines, columns, figsize=(2.6 * columns + 1.6, 2.6 * lines + 0.5), sharex=True, sharey=True, squeeze=False
         )
         for axis, attack in zip(grid.flat, attacks, strict=False):
-            own = [row for row in attacked if label(row, ["attack"]) == attack]
-            _panel(axis, own, defenses)
+            _panel(axis, [row for row in attacked if label(row, panels) == attack], attacked, series)
             axis.set_title(short(attack))
         for axis in grid.flat[len(attacks) :]:
             axis.set_visible(False)
@@ -45,14 +44,15 @@ class TradeOff:
         return figure
 
 
-def _panel(axis: Axes, rows: Sequence[Row], defenses: Sequence[str]) -> None:
+def _panel(axis: Axes, rows: Sequence[Row], attacked: Sequence[Row], series: Sequence[str]) -> None:
+    defenses = list(dict.fromkeys(label(row, series) for row in attacked))
     clean = [row for row in rows if row["defense"] == "clean"]
     if clean:
         acc, asr = (100 * sum(row[metric] for row in clean) / len(clean) for metric in ("acc", "asr"))
         axis.axhline(asr, color="#555555", linewidth=1, linestyle="--", label="clean model's ASR")
         axis.axvline(acc, color="#555555", linewidth=1, linestyle=":", label="clean model's ACC")
     for place, defense in enumerate(defenses):
-        seeds = [row for row in rows if label(row, ["defense"]) == defense]
+        seeds = [row for row in rows if label(row, series) == defense]
         if not seeds:
             continue
         accs, asrs = ([100 * row[metric] for row in seeds] for metric in ("acc", "asr"))

@@ -1,0 +1,55 @@
+"""A filter of the batch's spectrum behind one stage of a network."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from workflow_scripts.models import Model, Protocol
+from workflow_scripts.training.spectrum import SpectralFilter, Spectrum
+from workflow_scripts.training.stages import activations, stage_of
+from workflow_scripts.wrappers import Wrapper
+
+SIZES = (1, 8, 32, 512)
+SHARES = (0.01, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Filtered(Spectrum, Wrapper):
+    """`layer{stage}` becomes a sequence of `stage`, `filter` and, where the field asks for it, `norm`.
+
+    Protocols: `homogeneous`, clean and triggered images never in one batch; `mixed`, a tenth of each batch triggered;
+    `running`, every image by itself, filtered by the directions that training saw. With `sweep` also `batch 8`
+    (homogeneous, of eight) and its like, and `mixed 0.5` and its like.
+    """
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        size = self.batch_size
+        main = (Protocol("homogeneous", size), Protocol("mixed", size, 0.1), Protocol("running"))
+        sizes = (Protocol(f"batch {other}", other) for other in SIZES)
+        shares = (Protocol(f"mixed {share}", size, share) for share in SHARES)
+        return (*main, *sizes, *shares) if self.sweep else main
+
+    def apply(self, model: Model) -> None:
+        stage = stage_of(model, self.stage)
+        height, width, channels = model.format.shape
+        blank = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=model.mean.device)
+        shape = activations(model, stage, blank).shape[1:]
+        parts: OrderedDict[str, nn.Module] = OrderedDict(stage=stage, filter=SpectralFilter(self, shape.numel()))
+        if self.norm == "always" or (self.norm == "auto" and not _normalised_after(model.network, stage)):
+            parts["norm"] = nn.BatchNorm2d(shape[0])
+        setattr(model.network, f"layer{self.stage}", nn.Sequential(parts).to(model.mean.device))
+
+    def ask(self, model: Model, protocol: Protocol) -> None:
+        for module in model.network.modules():
+            if isinstance(module, SpectralFilter):
+                module.running = protocol.name == "running"
+
+
+def _normalised_after(network: nn.Module, stage: nn.Module) -> bool:
+    """Whether a batch normalisation comes after this stage, in the order in which the network names its parts."""
+    parts = list(network.children())
+    later = parts[next(i for i, part in enumerate(parts) if part is stage) + 1 :]
+    return any(isinstance(module, nn.BatchNorm2d) for part in later for module in part.modules())
