@@ -62,7 +62,7 @@ def missing(study: Study, rows: Iterable[Row]) -> int:
 def label(row: Row, axes: Sequence[str]) -> str:
     """What a row is called along these axes."""
     named = {"ratio": f"{row['ratio']:g}", "defense": asked_as(row)}
-    return " ".join(named.get(axis, row[axis]) for axis in axes)
+    return " ".join(str(named.get(axis, row[axis])) for axis in axes)
 
 
 def apart(rows: Sequence[Row], *axes: str) -> list[str]:
