@@ -21,7 +21,12 @@ from workflow_scripts.training.recipe import Recipe
 from workflow_scripts.training.sgd import SGD
 
 CIFAR = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-PARAMETERS = {"preact_resnet18": 11_171_146, "preact_small": 77_850, "probe": 135_946}  # the probe on three features
+PARAMETERS = {
+    "preact_resnet18": 11_171_146,
+    "preact_small": 77_850,
+    "probe": 135_946,  # on three features
+    "encoder": 11_181_642,  # ResNet-18 of timm
+}
 
 
 @pytest.mark.parametrize("name", catalog.names("models"))

@@ -6,6 +6,11 @@ trained on the clean images; one that asks for `poisoned_train` on what the atta
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+
 
 @dataclass(frozen=True)
 class Auxiliary:
@@ -18,3 +23,9 @@ class Auxiliary:
 
     seedless = False
     """Whether it is the same for every seed."""
+
+
+def part_of(data: Images, share: float, run: Run) -> Images:
+    """This share of the images, at least one, drawn at random, in their order."""
+    count = max(1, round(share * len(data)))
+    return data[np.sort(run.numpy("extractor").permutation(len(data))[:count])]

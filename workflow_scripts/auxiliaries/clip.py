@@ -1,0 +1,17 @@
+"""CLIP, trained on images with their captions."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workflow_scripts.auxiliaries.pretrained import Pretrained
+
+
+@dataclass(frozen=True)
+class CLIP(Pretrained):
+    """Learning Transferable Visual Models From Natural Language Supervision (Radford et al.; ICML 2021, arXiv
+    2103.00020), ViT-B/32: 512 features, the embedding that captions are compared with, before it is put at length 1."""
+
+    hub = "timm/vit_base_patch32_clip_224.openai on the Hugging Face hub"
+
+    library: Literal["timm", "open_clip", "transformers"] = "open_clip"
+    folder: str = "data/clip"
