@@ -1,6 +1,7 @@
 """From rows to a table, against one worked out by hand; figures that a reader can read."""
 
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.text import Text
+from synthetic import SYNTHETIC
 
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Cell, Study, Table
@@ -100,25 +103,43 @@ def long_name(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(VALUES, (attack, "random_pruning+epochs~20+share~0.5+layers~last"), [(0.9, 0.5)] * 3)
 
 
+def analysed(name: str, first_seed: bool, folder: Path) -> list[str]:
+    """The files of an analysis of the attacked cells of the study: of all, or of its victims."""
+    seeds, every = ("0",) if first_seed else ("0", "1", "2"), "log" in catalog.describe("analyses", name).asks
+    chosen = [cell for cell in study().cells if cell.seed in seeds and (every or cell.defense == "none")]
+    paths = []
+    for i, cell in enumerate(cell for cell in chosen if cell.attack != "none"):
+        table, about = SYNTHETIC[name](np.random.default_rng(i))
+        paths.append(str(folder / f"{name}{i}.parquet"))
+        files.write_table(paths[-1], table, {**cell._asdict(), **about})
+    return paths
+
+
 @pytest.mark.parametrize("name", catalog.names("figures"))
 def test_a_figure_has_no_labels_that_overlap(name: str, long_name: None, metrics: str, tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), np.uint8)
-    columns = {key: files.images_table(pictures)["image"] for key in ("clean", "poisoned")}
-    about = {"attack": "badnets", "psnr": 20.0, "rms": 3.0, "shape": [8, 8, 3]}
-    files.write_table(tmp_path / "triggers.parquet", pa.table(columns), about)
-    inputs = Inputs(metrics=metrics, triggers=[str(tmp_path / "triggers.parquet")])
-    figure = plotting.draw(name, {}, study(), inputs)
+    described = catalog.describe("figures", name)
+    asked = [key for key in described.asks if key in catalog.names("analyses")]
+    inputs = {key: analysed(key, described.traits.get("first_seed", False), tmp_path) for key in asked}
+    figure = plotting.draw(name, {}, study(), Inputs(metrics=metrics, **inputs))
     output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))
     figure.canvas.draw()
+    assert_apart(name, [text for axis in figure.axes for text in (axis.title, axis.yaxis.label) if axis.get_visible()])
     for axis in figure.axes:
-        for labels in ((*axis.get_yticklabels(), axis.title), axis.get_xticklabels()):
-            boxes = [text.get_window_extent() for text in labels if text.get_text()]
-            for i, box in enumerate(boxes):
-                assert not any(box.overlaps(other) for other in boxes[i + 1 :]), (name, boxes)
+        sides = ((axis.get_xticklabels(), axis.get_xlim()), (axis.get_yticklabels(), axis.get_ylim()))
+        for i, (labels, limits) in enumerate(sides):
+            drawn = [text for text in labels if min(limits) <= text.get_position()[i] <= max(limits)]
+            assert_apart(name, [*drawn, axis.title])
         if axis.get_visible():
             assert axis.get_window_extent().height > 0.9 * figure.dpi, "labels leave no room for the picture"
     plotting.save(figure, output)
     assert Path(output.png).stat().st_size > 5000 and Path(output.pdf).read_bytes().startswith(b"%PDF")
+
+
+def assert_apart(name: str, texts: Iterable[Text]) -> None:
+    """That no two of these texts of a drawn figure overlap."""
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :]), (name, boxes)
 
 
 class Inputs(types.SimpleNamespace):

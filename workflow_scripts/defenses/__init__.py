@@ -22,6 +22,17 @@ class Defense:
     control = False
     stands_for = ""
 
+    @property
+    def suspicious(self) -> str:
+        """Which end of the logged scores is suspected, `high` or `low`; nothing where no units are scored."""
+        return ""
+
+    @property
+    def compared(self) -> str:
+        """How its scores of units are compared between layers: as they stand (`score`), by their distance from the
+        layer's mean in its standard deviations (`deviation`), or by their rank within the layer (`rank`)."""
+        return "score"
+
 
 @dataclass(frozen=True)
 class OnHoldout(Defense):

@@ -14,7 +14,7 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import OnHoldout
 from workflow_scripts.models import Model
 from workflow_scripts.pruning.units import Layer, layers, log_units
-from workflow_scripts.training.inference import accuracy
+from workflow_scripts.training.inference import accuracy, cached
 from workflow_scripts.training.loader import Resident, crop_and_flip, to_network
 from workflow_scripts.training.sgd import SGD
 
@@ -23,15 +23,18 @@ Values = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class AdversarialNeuronPruning(OnHoldout):
-    """Learn masks of the normalised channels that resist the worst change of their weights, and silence the channels
-    whose mask falls (Wu, Wang; NeurIPS 2021, arXiv 2110.14430).
+    """Learn masks of the neurons that resist the worst change of their weights, and silence the neurons whose mask
+    falls (Wu, Wang; NeurIPS 2021, arXiv 2110.14430). Neurons are normalised channels, their weights gamma and beta, and
+    those of hidden linear layers, their weights all inputs' and the bias.
 
-    eps: how far gamma and beta are perturbed, relatively; alpha: the weight of the unperturbed loss; steps of the masks
+    eps: how far the weights are perturbed, relatively; alpha: the weight of the unperturbed loss; steps of the masks
     at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall.
 
     Differences: lr is the paper's 0.2 (BackdoorBench runs 0.01). The threshold is the largest of 0, 0.05, … 0.95 that
     keeps the holdout accuracy; BackdoorBench picks it by ASR on the test set. Masks are learned in float32.
     """
+
+    suspicious = "low"
 
     eps: Positive = 0.4
     alpha: Share = 0.2
@@ -42,26 +45,26 @@ class AdversarialNeuronPruning(OnHoldout):
     grid: PositiveShare = 0.05
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
-        fit, validation = holdout.split()
-        normalised = [layer for layer in layers(victim.network) if layer.norm is not None]
+        fit, validation = (cached(victim, part, victim.recipe) for part in holdout.split())
+        found = [layer for layer in layers(victim.network) if not isinstance(_affine(layer), nn.Conv2d)]
         exact = copy.deepcopy(victim)
         exact.recipe = replace(victim.recipe, precision="fp32")  # a sign step follows small gradients
-        masks = self._masks(exact, normalised, fit, run)
-        threshold = self._threshold(victim, normalised, masks, validation, run)
+        masks = self._masks(exact, found, fit, run)
+        threshold = self._threshold(victim, masks, validation, run)
         defended = silenced(victim, masks, threshold)
         pruned = [torch.nonzero(mask <= threshold).flatten().tolist() for mask in masks.values()]
-        for layer, mask, units in zip(normalised, masks.values(), pruned, strict=True):
+        for layer, mask, units in zip(found, masks.values(), pruned, strict=True):
             log_units(run, layer.name, mask, units)
         share = sum(map(len, pruned)) / sum(map(len, masks.values()))
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
         return defended
 
-    def _masks(self, model: Model, normalised: list[Layer], data: Images, run: Run) -> Values:
-        """One mask in [0, 1] for each channel of each normalisation (algorithm 1)."""
+    def _masks(self, model: Model, found: list[Layer], data: Images, run: Run) -> Values:
+        """One mask in [0, 1] for each neuron of each layer (algorithm 1)."""
         resident = Resident(data, run.device)
         order, shifts, noise = (run.torch(f"anp/{use}") for use in ("order", "augmentation", "noise"))
         augment = crop_and_flip(model.recipe)
-        masks = {layer.name: nn.Parameter(torch.ones(len(layer), device=run.device)) for layer in normalised}
+        masks = {layer.name: nn.Parameter(torch.ones(len(layer), device=run.device)) for layer in found}
         sgd = SGD(masks.values(), replace(model.recipe, weight_decay=0.0, momentum=0.9, nesterov=False))
         modules = dict(model.network.named_modules())
         affine = {name: (modules[name].weight.detach(), modules[name].bias.detach()) for name in masks}
@@ -94,7 +97,7 @@ class AdversarialNeuronPruning(OnHoldout):
         labels: torch.Tensor,
         noise: torch.Generator,
     ) -> dict[str, torch.Tensor]:
-        """The relative changes (2, channels) of gamma and beta after one sign step from a random start: up to 2 eps."""
+        """The relative changes (2, neurons) of weight and bias after one sign step from a random start: up to 2 eps."""
         start = {
             name: ((torch.rand(2, len(mask), generator=noise) * 2 - 1) * self.eps).to(mask.device).requires_grad_()
             for name, mask in masks.items()
@@ -104,7 +107,7 @@ class AdversarialNeuronPruning(OnHoldout):
         steps = zip(start.items(), gradients, strict=True)
         return {name: (value + self.eps * gradient.sign()).detach() for (name, value), gradient in steps}
 
-    def _threshold(self, victim: Model, normalised: list[Layer], masks: Values, validation: Images, run: Run) -> float:
+    def _threshold(self, victim: Model, masks: Values, validation: Images, run: Run) -> float:
         """The largest threshold that keeps the accuracy on the held-back images; below 0 if none does."""
         floor = accuracy(victim, validation) - self.max_drop
         best = -1.0
@@ -115,6 +118,11 @@ class AdversarialNeuronPruning(OnHoldout):
         return best
 
 
+def _affine(layer: Layer) -> nn.Module:
+    """What the weights of the layer's neurons stand in."""
+    return layer.norm or layer.sources[0]
+
+
 def _perturbed(
     model: Model,
     affine: dict[str, tuple[torch.Tensor, torch.Tensor]],
@@ -122,17 +130,17 @@ def _perturbed(
     changes: dict[str, torch.Tensor] | None,
     images: torch.Tensor,
 ) -> torch.Tensor:
-    """Logits with gamma · (mask + delta) and beta · (1 + xi) in place of gamma and beta (equation 5)."""
+    """Logits with weight · (mask + delta) and bias · (1 + xi) in place of weight and bias (equation 5)."""
     values = {}
-    for name, (gamma, beta) in affine.items():
+    for name, (weight, bias) in affine.items():
         delta, xi = (0.0, 0.0) if changes is None else changes[name]
-        values[f"network.{name}.weight"] = gamma * (masks[name] + delta)
-        values[f"network.{name}.bias"] = beta * (1 + xi)
+        values[f"network.{name}.weight"] = weight * (masks[name] + delta).view(-1, *[1] * (weight.ndim - 1))
+        values[f"network.{name}.bias"] = bias * (1 + xi)
     return functional_call(model, values, (images,))
 
 
 def silenced(victim: Model, masks: Values, threshold: float) -> Model:
-    """A copy of the model without the channels whose mask is at most the threshold: gamma 0, beta kept."""
+    """A copy of the model without the neurons whose mask is at most the threshold: weights 0, bias kept."""
     model = copy.deepcopy(victim)
     for layer in layers(model.network):
         if layer.name in masks:

@@ -22,6 +22,9 @@ class ChannelLipschitzPruning(Defense):
     convolution that no normalisation follows is judged by its kernel alone. The gain has the normalisation's eps.
     """
 
+    suspicious = "high"
+    compared = "deviation"
+
     u: NonNegative = 3.0
 
     def __call__(self, victim: Model, run: Run) -> Model:

@@ -13,7 +13,7 @@ from workflow_scripts.defenses import FineTuned
 from workflow_scripts.models import Model, head
 from workflow_scripts.pruning.features import features, mask
 from workflow_scripts.pruning.units import log_units
-from workflow_scripts.pruning.weight_change import neuron_weight_changes, unlearned, weight_changes
+from workflow_scripts.pruning.weight_change import neuron_weight_changes, neurons, unlearned, weight_changes
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,18 @@ class FinePruning(FineTuned):
     mask stays while fine-tuning.
     """
 
-    suspicious = "low"  # the end of the logged scores where the backdoor is expected
-
     step: PositiveShare = 0.01
     max_drop: Share = 0.1
     order: Literal["activity", "nwc"] = "activity"
 
+    @property
+    def suspicious(self) -> str:
+        return "low" if self.order == "activity" else "high"
+
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = holdout.split()
         scores = self._scores(victim, fit, run)
-        order = scores.argsort(descending=self.order == "nwc")
+        order = scores.argsort(descending=self.suspicious == "high")
         count = self._cut(victim, validation, order, run)
         pruned = order[:count].tolist()
         log_units(run, "linear", scores, pruned)
@@ -52,14 +54,15 @@ class FinePruning(FineTuned):
         """float32 (D,) on the CPU, of each feature: its activity, or the change of the neuron that computes it."""
         if self.order == "activity":
             return features(victim, fit.images).abs().mean(0)
-        changes = neuron_weight_changes(weight_changes(victim, unlearned(victim, fit, run)))
-        layer, scores = list(changes.items())[-1]  # of the residual branch, where a shortcut is added to it
-        if len(scores) != head(victim).in_features:
+        name, layer = list(neurons(victim.network).items())[-1]  # the residual branch's, where a shortcut is added
+        count, wanted = len(layer.weight), head(victim).in_features
+        if count != wanted:
             raise UserError(
-                f"fp: order is 'nwc', but the {len(scores)} neurons of {layer} are not the "
-                f"{head(victim).in_features} features of the head; activity is an order for every network"
+                f"fp: order is 'nwc', but the head has {wanted} features and {name}, the last layer before it, "
+                f"{count} neurons: they cannot be matched; activity is an order for every network"
             )
-        return scores.cpu()
+        changes = weight_changes(victim, unlearned(victim, fit, run))
+        return neuron_weight_changes(changes)[name].cpu()
 
     @torch.no_grad()
     def _cut(self, victim: Model, validation: Images, order: torch.Tensor, run: Run) -> int:

@@ -77,7 +77,7 @@ def correlation(first: Mapping[tuple[str, int], float], second: Mapping[tuple[st
     """The mean over layers of Spearman's rank correlation of the neurons that both have, by their number; NaN where no
     layer has two of them that differ."""
     layers: dict[str, list[tuple[float, float]]] = {}
-    for layer, unit in first.keys() & second.keys():
+    for layer, unit in (place for place in first if place in second):
         layers.setdefault(layer, []).append((first[layer, unit], second[layer, unit]))
     total = weight = 0.0
     for pairs in layers.values():

@@ -1,0 +1,63 @@
+"""How a defense ranks the victim's neurons, beside how much the trigger changes them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.truth import Truth
+from workflow_scripts.defenses import Defense
+from workflow_scripts.models import Model
+from workflow_scripts.pruning.scores import name_of_order, neurons, ranks, read, suspicion, useless
+from workflow_scripts.pruning.tac import FEATURES, relative, trigger_activated_change
+
+SCHEMA = pa.schema(
+    [
+        ("layer", pa.string()),
+        ("unit", pa.int64()),
+        *((key, pa.float64()) for key in ("score", "rank", "tac", "tac_rank")),
+        ("pruned", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class NeuronScores(Analysis):
+    """A row for each neuron that the defense scored: its layer and place there, the score, its rank by suspicion (1:
+    the first to be pruned), whether it was pruned, its TAC and the rank by that (1: changed most; layers are compared
+    by TAC over its mean in the layer).
+
+    Defenses score convolutions, normalisations or features; here all of them speak of the filters of convolutions and
+    the neurons of hidden linear layers (`pruning.scores.neurons`), with the TAC of these. `last` names the layer that
+    makes the head's inputs; `order` is equal for equal orders. No rows, and the reason as `skipped`, where there is
+    nothing to compare.
+    """
+
+    def __call__(self, victim: Model, defense: Defense, log: pa.Table, test: Images, truth: Truth) -> Measured:
+        scored = read(log)
+        reason = useless(scored, defense) or (None if len(truth.triggered) else "no image is triggered")
+        if reason:
+            return SCHEMA.empty_table(), {"skipped": reason}
+        change = trigger_activated_change(victim, test, truth)
+        compared = {name: relative(found) for name, found in change.items()}
+        suspicions, sources = suspicion(scored, defense), neurons(victim.network)
+        rows: list[dict[str, Any]] = [
+            {
+                "layer": source,
+                "unit": int(scored.unit[place]),
+                "score": scored.score[place],
+                "rank": suspicions[place],
+                "tac": float(change[source][scored.unit[place]]),
+                "tac_rank": float(compared[source][scored.unit[place]]),
+                "pruned": bool(scored.pruned[place]),
+            }
+            for place in range(len(scored))
+            for source in sources[scored.layer[place]]
+        ]
+        for key in ("rank", "tac_rank"):
+            for row, rank in zip(rows, ranks([row[key] for row in rows]), strict=True):
+                row[key] = rank
+        about = {"last": sources[FEATURES][0], "order": name_of_order(scored, suspicions)}
+        return pa.Table.from_pylist(rows, SCHEMA), about

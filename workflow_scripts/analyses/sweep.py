@@ -1,0 +1,94 @@
+"""What a defense's scores are worth at every share of units, and what its choice of one costs."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import nn
+
+from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common.fields import NonNegative, Size
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.common.truth import Truth
+from workflow_scripts.defenses import Defense
+from workflow_scripts.evaluation.predictions import answers, judged
+from workflow_scripts.models import Model
+from workflow_scripts.pruning.features import mask
+from workflow_scripts.pruning.scores import Scored, name_of_order, read, suspicion, useless
+from workflow_scripts.pruning.tac import FEATURES
+from workflow_scripts.pruning.units import Layer
+from workflow_scripts.training.inference import accuracy, cached
+
+SCHEMA = pa.schema(
+    [
+        ("units", pa.int64()),
+        *((key, pa.float64()) for key in ("share", "holdout_acc", "acc", "asr", "ra")),
+        *((key, pa.bool_()) for key in ("own", "blind", "oracle")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sweep(Analysis):
+    """A row for each share of the units that the defense scored, silenced in its order, the most suspicious first, ties
+    at random: accuracy on the held-back fifth of the holdout, ACC, ASR and RA. Nothing is fine-tuned.
+
+    own: as many units as the defense pruned; blind: the largest share that loses at most max_drop of the holdout's
+    accuracy, which a defender can choose; oracle: the lowest ASR under the same constraint, which takes the trigger
+    (how BackdoorBench chooses for FP, ANP and RNP, on test accuracy). Between the last two is what selection costs.
+
+    percents: the shares. Units are silenced where they were scored: a filter's weights, a normalisation's gamma and
+    beta, a feature's inputs to the head become 0. No rows, and the reason as `skipped`, where no units were scored.
+    """
+
+    holdout_size: Size = 0.05
+    percents: tuple[int, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
+    max_drop: NonNegative = 0.02
+
+    def __call__(
+        self, victim: Model, defense: Defense, log: pa.Table, holdout: Images, test: Images, truth: Truth, run: Run
+    ) -> Measured:
+        scored = read(log)
+        if reason := useless(scored, defense):
+            return SCHEMA.empty_table(), {"skipped": reason}
+        test, validation = (cached(victim, data, victim.recipe) for data in (test, holdout.split()[1]))
+        if len(truth.triggered):
+            truth = replace(truth, triggered=cached(victim, truth.triggered, victim.recipe))
+        suspicions = suspicion(scored, defense)
+        order = np.lexsort((run.numpy("sweep/ties").random(len(scored)), -suspicions))
+        own = int(scored.pruned.sum())
+        rows: list[dict[str, Any]] = []
+        done = 0
+        for count in sorted({0, own, *(round(percent / 100 * len(scored)) for percent in self.percents)}):
+            _silence(victim, scored, order[done:count])
+            done = count
+            rates = judged(answers(victim, test, truth, run))[0]
+            measured = {key: rates[key] for key in ("acc", "asr", "ra")}
+            kept = accuracy(victim, validation)
+            rows.append({"units": count, "share": count / len(scored), "holdout_acc": kept, **measured})
+        marked = self._chosen(rows) | {"own": own}
+        for row in rows:
+            row |= {mark: row["units"] == count for mark, count in marked.items()}
+        return pa.Table.from_pylist(rows, SCHEMA), {"order": name_of_order(scored, suspicions)}
+
+    def _chosen(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
+        """How many units the blind rule and the oracle silence, of rows that start with the victim."""
+        allowed = [row for row in rows if row["holdout_acc"] >= rows[0]["holdout_acc"] - self.max_drop]
+        attacked = [row for row in allowed if row["asr"] is not None]
+        best = min(attacked, key=lambda row: row["asr"], default=None)
+        return {"blind": allowed[-1]["units"], "oracle": best and best["units"]}
+
+
+def _silence(model: Model, scored: Scored, chosen: np.ndarray) -> None:
+    """Silence these of the scored units, in place."""
+    modules = dict(model.network.named_modules())
+    for name in np.unique(scored.layer[chosen]):
+        units = scored.unit[chosen][scored.layer[chosen] == name]
+        if name == FEATURES:
+            mask(model, units)
+        else:
+            module: Any = modules[name]
+            norm = module if isinstance(module, nn.BatchNorm2d) else None
+            Layer(name, norm, (module,)).silence(units)

@@ -1,0 +1,144 @@
+"""Hölder constants of units: how far an output moves for how far its layer's input moves."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.images import Images
+from workflow_scripts.models import Extractor, Model
+from workflow_scripts.pruning.units import layers
+from workflow_scripts.training.inference import batches
+
+Moved = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""By layer: how far outputs move (N, units), and how far the layer's input moves (N,), in N samples."""
+PerLayer = dict[str, torch.Tensor]
+Aggregation = Literal["max", "p95", "mean"]
+Norm = Literal["l2", "linf"]
+AT_ONCE = 250
+"""Images asked together: twice as many, of all layers, are in memory."""
+
+
+def constants(moved: Moved, alpha: float, aggregation: Aggregation) -> PerLayer:
+    """float32 (units,): over the samples, the greatest of |a(z) - a(z')| / ‖z - z'‖^alpha, its 95th percentile or its
+    mean. A sample that leaves a layer's input in its place says nothing of that layer."""
+    found = {}
+    for name, (outputs, inputs) in moved.items():
+        ratios = outputs[inputs > 0] / inputs[inputs > 0, None] ** alpha
+        if not len(ratios):
+            found[name] = outputs.new_zeros(outputs.shape[1])
+        elif aggregation == "max":
+            found[name] = ratios.amax(0)
+        else:
+            found[name] = ratios.mean(0) if aggregation == "mean" else ratios.quantile(0.95, dim=0)
+    return found
+
+
+def by_images(model: Model, data: Images, epsilon: float) -> Moved:
+    """Each image makes one step of `epsilon` (of [0, 1]) along the sign of the gradient of its loss with the published
+    label (FGSM; Goodfellow et al. 2015, arXiv 1412.6572), through an extractor where there is one."""
+    exact = in_float32(model)
+    parts = []
+    for images, labels in _batches(exact, data):
+        images = (images.float() / 255).requires_grad_()
+        loss = F.cross_entropy(exact(images), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, images)
+        start = images.detach()
+        parts.append(_displacements(exact, start, (start + epsilon * gradient.sign()).clamp(0, 1)))
+    joined = {name: zip(*(part[name] for part in parts), strict=True) for name in parts[0]}
+    return {name: tuple(torch.cat(both) for both in pair) for name, pair in joined.items()}  # type: ignore[misc]
+
+
+def by_features(model: Model, data: Images, radius: float, norm: Norm, own: bool) -> Moved:
+    """The input of each hidden linear layer makes a step of one ℓ2 length, the share `radius` of the inputs' mean
+    length, along the gradient or its sign (`linf`): of the sample's loss, or, where `own`, of each neuron's output.
+
+    Of `own` steps there is one for each neuron, the same for every sample, and nothing moves a linear neuron further.
+    UserError if there are convolutions.
+    """
+    exact = in_float32(model)
+    found: dict[str, nn.Module] = {layer.name: layer.sources[0] for layer in layers(exact.network)}
+    if any(isinstance(module, nn.Conv2d) for module in found.values()):
+        raise UserError(
+            "holder: estimator is 'head' or 'neuron', which move the inputs of linear layers, but the network has "
+            "convolutions; input is the estimator for every network"
+        )
+    moved = {}
+    for name, (inputs, slopes) in _inputs_and_slopes(exact, data, found).items():
+        weight: torch.Tensor = found[name].weight  # type: ignore[assignment]
+        length = radius * inputs.norm(dim=1).mean()
+        steps = weight if own else slopes
+        steps = F.normalize(steps.sign() if norm == "linf" else steps) * length
+        outputs = (steps * weight).sum(1)[None] if own else steps @ weight.T
+        moved[name] = outputs.abs(), torch.full((len(outputs),), float(length), device=outputs.device)
+    return moved
+
+
+def in_float32(model: Model) -> Model:
+    """A frozen copy that computes in float32, its extractor too: differences of bfloat16 values say little."""
+    copied = copy.deepcopy(model).requires_grad_(False).eval()
+    copied.recipe = replace(model.recipe, precision="fp32")
+    if model.extractor:
+        copied.__dict__["extractor"] = Extractor(in_float32(model.extractor.model))
+    return copied
+
+
+def _batches(model: Model, data: Images) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    labels = torch.from_numpy(data.labels).to(model.mean.device).split(AT_ONCE)
+    return zip(batches(model, data.images, AT_ONCE), labels, strict=True)
+
+
+@torch.no_grad()
+def _displacements(model: Model, start: torch.Tensor, end: torch.Tensor) -> Moved:
+    """Of images (B, C, H, W) that move. A channel's output is that of its normalisation, where it has one, and moves by
+    the ℓ2 norm over its places; the input of summed convolutions is that of all together."""
+    found = layers(model.network)
+    inputs: dict[nn.Module, torch.Tensor] = {}
+    outputs: dict[nn.Module, torch.Tensor] = {}
+
+    def keep(module: nn.Module, given: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        inputs[module] = given[0].unflatten(0, (2, -1)).diff(dim=0)[0].flatten(1).norm(dim=1)
+        change = output.unflatten(0, (2, -1)).diff(dim=0)[0]
+        outputs[module] = change.reshape(*change.shape[:2], -1).norm(dim=2)
+
+    with _hooked([module for layer in found for module in (layer.norm, *layer.sources) if module is not None], keep):
+        model(torch.cat([start, end]))
+    return {
+        layer.name: (
+            outputs[layer.norm or layer.sources[0]],
+            torch.stack([inputs[source] for source in layer.sources]).norm(dim=0),
+        )
+        for layer in found
+    }
+
+
+def _inputs_and_slopes(
+    model: Model, data: Images, found: dict[str, nn.Module]
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """By layer: its inputs (N, D), and the gradients (N, D) of each sample's loss with its published label."""
+    parts: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in found}
+    given: dict[nn.Module, torch.Tensor] = {}
+    for images, labels in _batches(model, data):
+        start = model.extractor(images) if model.extractor and images.ndim == 4 else images.float()
+        with _hooked(found.values(), lambda module, inputs, output: given.update({module: inputs[0]})):
+            loss = F.cross_entropy(model(start.requires_grad_()), labels, reduction="sum")
+        inputs = [given[module] for module in found.values()]
+        for name, values, slopes in zip(found, inputs, torch.autograd.grad(loss, inputs), strict=True):
+            parts[name].append((values.detach(), slopes))
+    return {name: tuple(map(torch.cat, zip(*pairs, strict=True))) for name, pairs in parts.items()}  # type: ignore
+
+
+@contextmanager
+def _hooked(modules: Iterable[nn.Module], keep: Callable[..., None]) -> Iterator[None]:
+    hooks = [module.register_forward_hook(keep) for module in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
