@@ -17,7 +17,7 @@ from workflow_scripts.common import catalog
 HERE = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "studies", "config.yaml", "pyproject.toml")
 VICTIM = "results/artifacts/digits/badnets/ratio~0.1/seed~0/preact_small"
-TINY = {
+TINY: dict[str, Any] = {
     "grid": {
         "dataset": "digits",
         "model": "preact_small",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,11 @@ from workflow_scripts.common import catalog
 
 REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}
 """The jobs that follow any change of a cell."""
+
+PROBED: list[dict[str, Any]] = [
+    {"model": "preact_small", "defense": ["none", "eigenguard"]},
+    {"model": "probe+extractor~supervised", "defense": ["none", "holder"]},
+]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,24 @@ def test_editing_the_loop_reruns_training(copy: Path) -> None:
 def test_a_setting_reruns_its_method(copy: Path) -> None:
     edit(copy / "config.yaml", lambda text: text.replace("isolation_epochs: 1", "isolation_epochs: 2"))
     assert planned(copy) == {"defend": 3, "evaluate": 3, **REPORT}
+
+
+def test_a_probe_stands_on_its_extractor_and_a_filter_is_asked_by_protocol(copy: Path) -> None:
+    """Both through the whole of the workflow: trained, defended, saved, loaded again and evaluated."""
+    grids = [TINY["grid"] | {"attack": "badnets", **own} for own in PROBED]
+    table = {"rows": "attack", "columns": ["model", "defense"], "values": ["acc", "asr"]}
+    (copy / "studies/tiny.yaml").write_text(yaml.safe_dump({"grid": grids, "table": table, "figure": "heatmap"}))
+    snakemake(copy)
+    rows = pq.read_table(copy / "results/metrics.parquet").to_pylist()
+    probes = [row for row in rows if row["model"] == "probe+extractor~supervised"]
+    assert {row["defense"] for row in probes} == {"none", "holder", "clean"}
+    assert all("auxiliaries/supervised/seed~0/model.safetensors" in row["digests"] for row in probes)
+    asked = [row["protocol"] for row in rows if row["defense"] == "eigenguard"]
+    assert sorted(asked) == ["homogeneous", "mixed", "running"]
+    costs = pq.read_table(copy / "results/costs.parquet").to_pylist()
+    assert all((row["extractor_seconds"] > 0) == row["model"].startswith("probe") for row in costs)
+    assert "eigenguard [mixed]" in (copy / "results/tables/tiny.md").read_text()
+    assert "Nothing to be done" in snakemake(copy, "-n")
 
 
 def test_adding_a_defense_runs_only_its_cells(copy: Path) -> None:
@@ -231,6 +255,6 @@ def test_a_large_grid_is_planned_without_torch(tmp_path: Path) -> None:
     (folder / "torch.py").write_text("raise ImportError('planning must not import torch')")
     attacks = [{"badnets": {"target": list(range(10))}}]
     defenses = [{"clp": {"u": [i / 4 for i in range(20)]}}]
-    grid = {**TINY["grid"], "attack": attacks, "defense": defenses, "seed": [0, 1, 2, 3, 4]}  # type: ignore[dict-item]
+    grid = {**TINY["grid"], "attack": attacks, "defense": defenses, "seed": [0, 1, 2, 3, 4]}
     (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
     assert planned(folder)["defend"] == 10 * 20 * 5

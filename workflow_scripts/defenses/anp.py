@@ -12,7 +12,7 @@ from workflow_scripts.common.fields import Count, NonNegative, Positive, Positiv
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import OnHoldout
-from workflow_scripts.models import Model
+from workflow_scripts.models import Model, in_float32
 from workflow_scripts.pruning.units import Layer, layers, log_units
 from workflow_scripts.training.inference import accuracy, cached
 from workflow_scripts.training.loader import Resident, crop_and_flip, to_network
@@ -47,9 +47,7 @@ class AdversarialNeuronPruning(OnHoldout):
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = (cached(victim, part, victim.recipe) for part in holdout.split())
         found = [layer for layer in layers(victim.network) if not isinstance(_affine(layer), nn.Conv2d)]
-        exact = copy.deepcopy(victim)
-        exact.recipe = replace(victim.recipe, precision="fp32")  # a sign step follows small gradients
-        masks = self._masks(exact, found, fit, run)
+        masks = self._masks(in_float32(victim), found, fit, run)
         threshold = self._threshold(victim, masks, validation, run)
         defended = silenced(victim, masks, threshold)
         pruned = [torch.nonzero(mask <= threshold).flatten().tolist() for mask in masks.values()]

@@ -1,6 +1,5 @@
 """Adversarial Feature Map Pruning for Backdoor."""
 
-import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -12,7 +11,7 @@ from workflow_scripts.common.fields import Byte, Count, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import FineTuned
-from workflow_scripts.models import Model
+from workflow_scripts.models import Model, in_float32
 from workflow_scripts.pruning.feature_reversal import Answers, Reversal, answers
 from workflow_scripts.pruning.units import computes, layers, log_units
 from workflow_scripts.training.inference import batches
@@ -78,8 +77,7 @@ class FeatureMapPruning(FineTuned):
 
     def judged(self, victim: Model, images: torch.Tensor, labels: torch.Tensor, signs: torch.Tensor) -> Answers:
         """What the victim answers to these images when they are reversed from these signs, in float32."""
-        exact = copy.deepcopy(victim).requires_grad_(False)
-        exact.recipe = replace(victim.recipe, precision="fp32")
+        exact = in_float32(victim).requires_grad_(False)
         reversal = Reversal(self.method, self.epsilon / 255, self.start / 255, summed=self.faithful)
         return answers(exact, images, labels, signs, reversal)
 

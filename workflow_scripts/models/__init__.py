@@ -1,7 +1,8 @@
 """What a model is: an architecture with its recipe, and a network that takes raw images."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -139,6 +140,16 @@ def features_of(model: Model, images: torch.Tensor) -> torch.Tensor:
     finally:
         hook.remove()
     return caught[0]
+
+
+def in_float32(model: Model) -> Model:
+    """A copy that computes in float32, and so does what is below it: where small differences or the signs of small
+    gradients count, bfloat16 says little."""
+    copied = copy.deepcopy(model)
+    copied.recipe = replace(model.recipe, precision="fp32")
+    if model.extractor:
+        copied.__dict__["extractor"] = Extractor(in_float32(model.extractor.model))
+    return copied
 
 
 def has_bfloat16(device: torch.device) -> bool:

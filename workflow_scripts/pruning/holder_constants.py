@@ -1,9 +1,7 @@
 """Hölder constants of units: how far an output moves for how far its layer's input moves."""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,7 +10,7 @@ from torch import nn
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
-from workflow_scripts.models import Extractor, Model
+from workflow_scripts.models import Model, in_float32
 from workflow_scripts.pruning.units import layers
 from workflow_scripts.training.inference import batches
 
@@ -43,7 +41,7 @@ def constants(moved: Moved, alpha: float, aggregation: Aggregation) -> PerLayer:
 def by_images(model: Model, data: Images, epsilon: float) -> Moved:
     """Each image makes one step of `epsilon` (of [0, 1]) along the sign of the gradient of its loss with the published
     label (FGSM; Goodfellow et al. 2015, arXiv 1412.6572), through an extractor where there is one."""
-    exact = in_float32(model)
+    exact = in_float32(model).requires_grad_(False).eval()
     parts = []
     for images, labels in _batches(exact, data):
         images = (images.float() / 255).requires_grad_()
@@ -62,7 +60,7 @@ def by_features(model: Model, data: Images, radius: float, norm: Norm, own: bool
     Of `own` steps there is one for each neuron, the same for every sample, and nothing moves a linear neuron further.
     UserError if there are convolutions.
     """
-    exact = in_float32(model)
+    exact = in_float32(model).requires_grad_(False).eval()
     found: dict[str, nn.Module] = {layer.name: layer.sources[0] for layer in layers(exact.network)}
     if any(isinstance(module, nn.Conv2d) for module in found.values()):
         raise UserError(
@@ -78,15 +76,6 @@ def by_features(model: Model, data: Images, radius: float, norm: Norm, own: bool
         outputs = (steps * weight).sum(1)[None] if own else steps @ weight.T
         moved[name] = outputs.abs(), torch.full((len(outputs),), float(length), device=outputs.device)
     return moved
-
-
-def in_float32(model: Model) -> Model:
-    """A frozen copy that computes in float32, its extractor too: differences of bfloat16 values say little."""
-    copied = copy.deepcopy(model).requires_grad_(False).eval()
-    copied.recipe = replace(model.recipe, precision="fp32")
-    if model.extractor:
-        copied.__dict__["extractor"] = Extractor(in_float32(model.extractor.model))
-    return copied
 
 
 def _batches(model: Model, data: Images) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

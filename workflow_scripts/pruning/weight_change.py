@@ -11,7 +11,7 @@ from torch import nn
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
+from workflow_scripts.models import Model, in_float32
 from workflow_scripts.pruning.units import computes
 from workflow_scripts.training.inference import cached, decided, logits
 from workflow_scripts.training.loader import crop_and_flip
@@ -44,8 +44,7 @@ def unlearned(
     """
     recipe = replace(model.recipe, epochs=epochs, lr=lr, batch_size=batch_size, schedule="constant")
     recipe = replace(recipe, momentum=0.9, nesterov=False, weight_decay=0.0)
-    ascending, data = copy.deepcopy(model), cached(model, data, recipe)
-    ascending.recipe = replace(recipe, precision="fp32")
+    ascending, data = in_float32(model), cached(model, data, recipe)
     augment, shifts = crop_and_flip(recipe), run.torch("unlearning/asked")
     aside = replace(run, notes={})  # `diverged` would be said of the defended model, which is another one
     finite, done = copy.deepcopy(ascending.network.state_dict()), 0
