@@ -155,10 +155,10 @@ def halved(data: Images) -> Images:
     return replace(data, images=to_uint8(means), format=replace(data.format, shape=(height // 2, width // 2, channels)))
 
 
-def kept_victim(path: Path, published: Images) -> Model:
+def kept_victim(path: Path, published: Images, width: int = 64) -> Model:
     """PreAct-ResNet18 trained on the poisoned images, to be asked and fine-tuned without augmentation."""
     run = Run("cifar10_jpeg", 0)
-    params = catalog.resolve("models", "preact_resnet18", {"preact_resnet18": RECIPE})
+    params = catalog.resolve("models", "preact_resnet18", {"preact_resnet18": RECIPE | {"width": width}})
     if not path.exists():
         model = weights.untrained("preact_resnet18", params, published.format, run)
         fit(model, published, model.recipe, run)

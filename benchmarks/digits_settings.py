@@ -31,8 +31,8 @@ CANDIDATES: dict[str, dict[str, list[float]]] = {
     "clp": {"u": [5.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.0]},
     "anp": {"eps": [0.1, 0.2, 0.4, 0.8]},
     "abl": {"unlearn_lr": [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]},
-    "tsbd": {"lr": [0.01, 0.02, 0.05, 0.1, 0.2]},
-    "fmp": {"p": [64, 32, 16, 8, 4, 2]},
+    "tsbd": {"lr": [0.01, 0.02, 0.05, 0.1]},
+    "fmp": {"p": [32, 16, 8, 4, 2]},
 }
 TOLERANCE = 0.02
 Result = tuple[str, float, float]
