@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from workflow_scripts.pruning.units import computes
 
 Make = Callable[[], Model]
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-LONG = {"epsilon": 40 / 255, "start": 20 / 255}
+LONG: dict[str, Any] = {"epsilon": 40 / 255, "start": 20 / 255}
 
 
 @pytest.fixture(scope="module")

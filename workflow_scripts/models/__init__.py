@@ -3,16 +3,13 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from workflow_scripts.wrappers import Wrapper
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,24 @@ class Protocol:
     triggered: float | None = None
 
 
+@dataclass(frozen=True)
+class Wrapper:
+    """A change of a network that a defense makes; `wrappers/` has one file for each. Its fields stand in the metadata
+    of the saved weights, so they must be plain values."""
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """The ways in which the wrapped model may be asked."""
+        return (Protocol(),)
+
+    def apply(self, model: "Model") -> None:
+        """Change the model's network in place, before its weights are loaded."""
+        raise NotImplementedError
+
+    def ask(self, model: "Model", protocol: Protocol) -> None:
+        """Prepare the model for the questions of a protocol."""
+
+
 class Model(nn.Module):
     """A network with its normalisation inside: images in, logits out.
 
@@ -79,7 +94,7 @@ class Model(nn.Module):
         """The ways in which the model may be asked; evaluation makes one row for each."""
         return self.wrapper.protocols if self.wrapper else (Protocol(),)
 
-    def wrap(self, wrapper: "Wrapper") -> None:
+    def wrap(self, wrapper: Wrapper) -> None:
         """Change the network as the wrapper does, and remember that for the file."""
         wrapper.apply(self)
         self.wrapper = wrapper

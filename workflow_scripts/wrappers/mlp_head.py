@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from workflow_scripts.models import Head, Model
+from workflow_scripts.models import Head, Model, Wrapper
 from workflow_scripts.models.probe import perceptron
-from workflow_scripts.wrappers import Wrapper
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from workflow_scripts.models import Model, Protocol
+from workflow_scripts.models import Model, Protocol, Wrapper
 from workflow_scripts.training.spectrum import SpectralFilter, Spectrum
 from workflow_scripts.training.stages import activations, stage_of
-from workflow_scripts.wrappers import Wrapper
 
 SIZES = (1, 8, 32, 512)
 SHARES = (0.01, 0.5, 0.9)
