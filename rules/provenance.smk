@@ -14,7 +14,7 @@ STEPS = {
     "train_auxiliary": ("auxiliary backbone", "auxiliary backbone"),
     "defend": ("defense model", "defense model"),
     "evaluate": ("model", "attack defense model"),
-    "analyze": ("analysis model", "analysis model"),
+    "analyze": ("analysis model", "analysis defense model"),
 }
 
 

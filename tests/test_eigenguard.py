@@ -1,29 +1,22 @@
 """EigenGuard: the filter against its definition, its protocols, its analyses and their figures."""
 
 import copy
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from conftest import poisoned, secret
 from torch import nn
 
-from workflow_scripts.analyses.feature_rank import effective_rank, local_dimension, singular_values, stable_rank
-from workflow_scripts.analyses.flip_energy import FlipEnergy
-from workflow_scripts.analyses.singular_embedding import parts
 from workflow_scripts.common import catalog, weights
-from workflow_scripts.common.cells import Study
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.evaluation.protocols import asked, batches
 from workflow_scripts.models import Model, Protocol
-from workflow_scripts.reporting import plotting
 from workflow_scripts.training.inference import logits, predict
 from workflow_scripts.training.loop import train
 from workflow_scripts.training.spectrum import GramFilter, SpectralFilter, Spectrum
@@ -249,94 +242,3 @@ def test_an_ordinary_model_does_not_care_how_it_is_asked(
         answers = asked(model, protocol, test, triggered, run)
         for found, images in zip(answers, (test, triggered), strict=True):
             assert (found == predict(model, images)).mean() > 0.99  # sums of another size round differently
-
-
-def test_ranks_of_known_spectra() -> None:
-    level, one = torch.ones(7, dtype=torch.float64), torch.tensor([3.0, 0, 0], dtype=torch.float64)
-    assert effective_rank(level) == pytest.approx(7) and stable_rank(level) == pytest.approx(7)
-    assert effective_rank(one) == pytest.approx(1) and stable_rank(one) == pytest.approx(1)
-    rows = batch(9, 30)
-    assert torch.allclose(singular_values(rows), torch.linalg.svdvals(rows.double()), rtol=1e-6)
-
-
-@pytest.mark.parametrize("dimension", [2, 5])
-def test_the_local_dimension_of_a_flat_patch_is_its_own(dimension: int) -> None:
-    rng = np.random.default_rng(0)
-    flat = rng.random((1500, dimension)) @ np.linalg.qr(rng.normal(size=(20, dimension)))[0].T
-    assert local_dimension(torch.from_numpy(flat), 20) == pytest.approx(dimension, rel=0.15)
-
-
-def test_feature_rank_follows_the_very_victim(
-    digits: tuple[Images, Images], untrained: Callable[[], Model], victim: Callable[[], Model], run: Run
-) -> None:
-    model, (train_set, test) = untrained(), digits
-    method = catalog.make("analyses", "feature_rank", {"size": 60, "dimensions": (1, 5, 500)})
-    truth = secret(test)
-    table, _ = method(poisoned(train_set), model, test, truth, run)
-    for key, value in victim().network.state_dict().items():
-        assert torch.equal(value, model.network.state_dict()[key]), key
-    rows = table.to_pylist()
-    assert {row["epoch"] for row in rows if row["k"] is None} == {1, 2, 3, 4}
-    last = {row["measure"]: row["value"] for row in rows if row["k"] == 32}  # all features
-    assert last["acc"] == pytest.approx((predict(victim(), test.images) == test.labels).mean())
-    hits = predict(victim(), truth.triggered.images) == truth.triggered.labels
-    assert last["asr"] == pytest.approx(hits.mean())
-    assert {row["k"] for row in rows if row["measure"] == "acc"} == {1, 5, 32}
-
-
-def test_the_parts_of_the_features_are_orthogonal_and_add_up() -> None:
-    rows = batch(40, 12)
-    top, rest = parts(rows, 3)
-    assert torch.allclose(top + rest, rows, atol=1e-6) and torch.linalg.matrix_rank(top) == 3
-    assert (top @ rest.T).abs().max() < 1e-4
-
-
-def test_the_theory_predicts_when_the_filter_flips(run: Run) -> None:
-    table, _ = FlipEnergy(draws=1, noise=0.0, dimension=64)(run)
-    rows = [row for row in table.to_pylist() if row["share"] > 0.08]  # fewer triggered images are too few for a ratio
-    both = [(row["predicted"], row["measured"]) for row in rows]
-    assert all((p is None) == (m is None) for p, m in both) and any(p is None for p, _ in both)
-    assert all(abs(np.log(m / p)) < 0.3 for p, m in both if p and m)
-
-
-def measured(name: str, digits: tuple[Images, Images], untrained: Any, victim: Any) -> list[tuple[pa.Table, Any]]:
-    """What the analysis of a figure says of small cells of two attacks."""
-    given = {"poisoned_train": poisoned(digits[0]), "test": digits[1], "truth": secret(digits[1]), "victim": victim()}
-    given |= {"model": untrained(), "run": Run("digits", 0)}
-    small = {
-        "feature_rank": {"size": 40, "every": 2},
-        "singular_embedding": {"size": 60},
-        "flip_energy": {"draws": 1, "batch_size": 32, "dimension": 32},
-    }[name]
-    table, about = catalog.make("analyses", name, small)(
-        **{key: given[key] for key in catalog.describe("analyses", name).asks}
-    )
-    return [(table, {**about, "attack": attack, "seed": "0"}) for attack in ("badnets", "blended+alpha~0.1")]
-
-
-@pytest.mark.parametrize(
-    ("figure", "analysis"),
-    [
-        ("rank_over_training", "feature_rank"),
-        ("embedding", "singular_embedding"),
-        ("predicted_vs_measured", "flip_energy"),
-    ],
-)
-def test_figures_are_legible(
-    figure: str,
-    analysis: str,
-    digits: tuple[Images, Images],
-    untrained: Callable[[], Model],
-    victim: Callable[[], Model],
-    tmp_path: Path,
-) -> None:
-    with plotting.plt.rc_context(plotting.STYLE):
-        tables = measured(analysis, digits, untrained, victim)
-        drawn = catalog.make("figures", figure, {})(study=Study("one", "A title", ()), **{analysis: tables})
-    drawn.canvas.draw()
-    for axis in drawn.axes:
-        for labels in ((*axis.get_yticklabels(), axis.title), axis.get_xticklabels()):
-            boxes = [text.get_window_extent() for text in labels if text.get_text() and text.get_visible()]
-            assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[i + 1 :])
-    plotting.save(drawn, types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf")))
-    assert (tmp_path / "a.png").stat().st_size > 5000

@@ -242,12 +242,12 @@ def test_a_broken_file_is_a_line_and_no_traceback(copy: Path) -> None:
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize(
-    "study", sorted(str(p.relative_to(HERE / "studies"))[:-5] for p in (HERE / "studies").rglob("*.yaml"))
-)
-def test_every_study_can_be_planned(study: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", [[], ["dataset=digits"]])
+def test_every_study_can_be_planned_as_it_stands_and_on_digits(where: list[str], tmp_path: Path) -> None:
     folder = copy_of_checkout(tmp_path)
-    assert planned(folder, "--config", f"studies=[{study}]")["evaluate"] > 0
+    studies = [str(p.relative_to(HERE / "studies"))[:-5] for p in (HERE / "studies").rglob("*.yaml")]
+    jobs = planned(folder, "--config", f"studies={json.dumps(studies)}", *where)
+    assert jobs["evaluate"] > 1000 and jobs["analyze"] > 100 and jobs["plot"] > len(studies)
 
 
 def test_a_large_grid_is_planned_without_torch(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from workflow_scripts.reporting.plotting import COLOURS, MARKERS, short
 
 @dataclass(frozen=True)
 class TradeOff:
-    """A panel for each attack: means as large marks, the single seeds as dots, the clean model's ACC and ASR as lines.
+    """A panel for each attack: means as large marks, the single seeds as dots; the clean model's ACC and ASR as lines
+    where the study has one model.
 
     The ACC axis is stretched where defenses differ: its distances are those of log(100.5 - ACC).
     """
@@ -28,18 +29,21 @@ class TradeOff:
         count = max(1, len(attacks))
         columns = min(4, count)
         lines = -(-count // columns)
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(2.6 * columns + 1.6, 2.6 * lines + 0.5), sharex=True, sharey=True, squeeze=False
-        )
+        entries = len({label(row, series) for row in attacked}) + 2
+        beside = entries <= 12
+        size = (2.6 * columns + (1.6 if beside else 0), 2.6 * lines + (0.5 if beside else 0.6 + 0.2 * entries / 4 * 3))
+        figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
         for axis, attack in zip(grid.flat, attacks, strict=False):
             _panel(axis, [row for row in attacked if label(row, panels) == attack], attacked, series)
             axis.set_title(short(attack))
         for axis in grid.flat[len(attacks) :]:
             axis.set_visible(False)
-        figure.supxlabel("ACC (%)", fontsize=9)
+        for axis in grid[-1]:
+            axis.set_xlabel("ACC (%)")
         figure.supylabel("ASR (%)", fontsize=9)
         handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
+        place = {"loc": "outside right center"} if beside else {"loc": "outside lower center", "ncols": 4}
+        figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, **place)
         figure.suptitle(study.title)
         return figure
 
@@ -47,7 +51,7 @@ class TradeOff:
 def _panel(axis: Axes, rows: Sequence[Row], attacked: Sequence[Row], series: Sequence[str]) -> None:
     defenses = list(dict.fromkeys(label(row, series) for row in attacked))
     clean = [row for row in rows if row["defense"] == "clean"]
-    if clean:
+    if len({row["model"] for row in clean}) == 1:  # of several models each has a mark of its own
         acc, asr = (100 * sum(row[metric] for row in clean) / len(clean) for metric in ("acc", "asr"))
         axis.axhline(asr, color="#555555", linewidth=1, linestyle="--", label="clean model's ASR")
         axis.axvline(acc, color="#555555", linewidth=1, linestyle=":", label="clean model's ACC")
@@ -56,7 +60,8 @@ def _panel(axis: Axes, rows: Sequence[Row], attacked: Sequence[Row], series: Seq
         if not seeds:
             continue
         accs, asrs = ([100 * row[metric] for row in seeds] for metric in ("acc", "asr"))
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        turn, at = divmod(place, len(COLOURS))
+        colour, marker = COLOURS[at], MARKERS[(at + turn) % len(MARKERS)]
         control = seeds[0]["control"]
         axis.plot(accs, asrs, "o", color=colour, markersize=3.5, markeredgecolor="white", markeredgewidth=0.4, zorder=3)
         axis.plot(
