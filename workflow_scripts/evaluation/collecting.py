@@ -144,15 +144,18 @@ def collect_costs(
 
 
 def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
-    """`{study: {defense: {acc, asr, ra, der}}}` in percent: the averages of the tables."""
+    """`{study: {defense: {acc, asr, ra, der}}}` in percent: the averages of the tables. In a study of several models
+    the model stands before the defense."""
     rows: dict[Cell, list[Row]] = {}
     for row in table.to_pylist():
         rows.setdefault(cell_of(row), []).append(row)
     found: dict[str, Any] = {}
     for study, cells in studies.items():
         groups: dict[str, list[Row]] = {}
+        models = {Cell(*cell).model for cell in cells}
         for row in (row for cell in cells for row in rows.get(Cell(*cell), [])):
-            groups.setdefault(asked_as(row), []).append(row)
+            name = asked_as(row) if len(models) == 1 else f"{row['model']} {asked_as(row)}"
+            groups.setdefault(name, []).append(row)
         for defense, group in sorted(groups.items()):
             attacked = [row for row in group if row["attack"] != "none"]
             means = {metric: _percent(seed_means(attacked, metric)) for metric in METRICS}
