@@ -129,7 +129,8 @@ def test_a_probe_stands_on_its_extractor_and_a_filter_is_asked_by_protocol(copy:
     """Both through the whole of the workflow: trained, defended, saved, loaded again and evaluated."""
     grids = [TINY["grid"] | {"attack": "badnets", **own} for own in PROBED]
     table = {"rows": "attack", "columns": ["model", "defense"], "values": ["acc", "asr"]}
-    (copy / "studies/tiny.yaml").write_text(yaml.safe_dump({"grid": grids, "table": table, "figure": "heatmap"}))
+    study = {"grid": grids, "table": table, "figure": ["heatmap", "coverage", "sweep"]}
+    (copy / "studies/tiny.yaml").write_text(yaml.safe_dump(study))
     snakemake(copy)
     rows = pq.read_table(copy / "results/metrics.parquet").to_pylist()
     probes = [row for row in rows if row["model"] == "probe+extractor~supervised"]
@@ -140,6 +141,8 @@ def test_a_probe_stands_on_its_extractor_and_a_filter_is_asked_by_protocol(copy:
     costs = pq.read_table(copy / "results/costs.parquet").to_pylist()
     assert all((row["extractor_seconds"] > 0) == row["model"].startswith("probe") for row in costs)
     assert "eigenguard [mixed]" in (copy / "results/tables/tiny.md").read_text()
+    (scores,) = (copy / "results/analyses/neuron_scores").rglob("probe+extractor~supervised/holder.parquet")
+    assert len(pq.read_table(scores)) == 512 + 256, "every neuron of the head"
     assert "Nothing to be done" in snakemake(copy, "-n")
 
 
