@@ -3,7 +3,7 @@
     python -m benchmarks.compare_fmp CHECKOUT PARQUET FOLDER
 
 CHECKOUT is one of github.com/retsuh-bqw/FMP, PARQUET a file of CIFAR-10's images. FOLDER holds the victim and its
-images, which are made where there are none: a PreAct-ResNet18 with a quarter of its width, for images of half the side:
+images, which are made where there are none: a PreAct-ResNet18 with half of its width, for images of half the side:
 the official script asks the whole network three times for each map, which for all 4,800 takes a core an hour.
 """
 
@@ -37,7 +37,7 @@ METHOD = FeatureMapPruning(faithful=True, epsilon=15.3, start=5.1)
 """With the lengths of FMT's published configuration for CIFAR-10, 0.06 and 0.02: FMP's has none."""
 RUN = Run("cifar10_jpeg", 0)
 Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
-WIDTH = 16
+WIDTH = 32
 TIMED = 8
 """The official script is timed as it stands on one map in so many."""
 
