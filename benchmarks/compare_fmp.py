@@ -8,14 +8,13 @@ the official script asks the whole network three times for each map, which for a
 """
 
 import copy
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock, patch
 
@@ -24,7 +23,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from benchmarks.compare_tsbd import drawn, halved, kept_victim
+from benchmarks.compare_tsbd import drawn, executed, halved, kept_victim
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run, step
@@ -210,15 +209,6 @@ class Official:
         model = Model(self.victim.name, architecture, form)
         model.network.load_state_dict(self.network.state_dict())
         return model
-
-
-def executed(path: Path) -> ModuleType:
-    """The module that a file holds."""
-    spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def print_layers(

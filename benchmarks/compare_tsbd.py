@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -261,8 +262,13 @@ def arguments(tsbd: Path) -> argparse.Namespace:
 def imported(path: Path, backdoorbench: Path) -> Any:
     """The official file as a module, with BackdoorBench's packages in reach."""
     sys.path.insert(0, str(backdoorbench))
-    spec = importlib.util.spec_from_file_location("official_tsbd", path)
-    assert spec is not None and spec.loader is not None
+    return executed(path)
+
+
+def executed(path: Path) -> ModuleType:
+    """The module that a file holds."""
+    spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
