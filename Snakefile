@@ -18,4 +18,4 @@ rule all:    # here: an included file cannot set the default target
         rules.collect.input.metrics,    # named themselves, or a cell that was deleted would not come back
         TABLES,
         FIGURES,
-        ANALYSES,
+        all_analyses,

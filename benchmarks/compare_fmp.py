@@ -26,11 +26,13 @@ from torch import nn
 from benchmarks.compare_tsbd import drawn, executed, halved, kept_victim
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
-from workflow_scripts.common.run import Run, step
+from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.fmp import FeatureMapPruning
-from workflow_scripts.models import Model
+from workflow_scripts.jobs.step import step
+from workflow_scripts.networks.model import Model
+from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import accuracy
-from workflow_scripts.training.loader import Resident, crop_and_flip, to_network
+from workflow_scripts.training.loader import Resident, to_network
 
 METHOD = FeatureMapPruning(faithful=True, epsilon=15.3, start=5.1)
 """With the lengths of FMT's published configuration for CIFAR-10, 0.06 and 0.02: FMP's has none."""
@@ -45,12 +47,12 @@ def main(checkout: str, parquet: str, folder: str) -> None:
     """Print the comparison as Markdown."""
     train, holdout, test = map(halved, drawn(Path(parquet)))
     attack = catalog.make("attacks", "badnets", {})
-    planted = attack(train=train, ratio=0.1, run=RUN)
-    victim = kept_victim(Path(folder) / f"victim{WIDTH}.safetensors", train.overwritten(planted.changed), WIDTH)
-    rows, wanted = attack.counted(test.labels, len(test.format.classes))
-    triggered = replace(test[rows], images=planted.trigger(test.images[rows]), labels=wanted)
-    images, labels = METHOD.sampled(victim, holdout, RUN)
-    signs = torch.randint(2, images.shape, generator=RUN.torch("fmp/start")) * 2.0 - 1
+    poison = attack(train=train, ratio=0.1, run=RUN)
+    victim = kept_victim(Path(folder) / f"victim{WIDTH}.safetensors", train.replace_rows(poison.altered), WIDTH)
+    rows, wanted = attack.asr_subset(test.labels, len(test.format.classes))
+    triggered = replace(test[rows], images=poison.trigger(test.images[rows]), labels=wanted)
+    images, labels = METHOD.sample(victim, holdout, RUN)
+    signs = torch.randint(2, images.shape, generator=RUN.torch_rng("fmp/start")) * 2.0 - 1
     jobs = [(side, Path(checkout), victim, images, labels, signs) for side in ("official", "here", "sample")]
     with get_context("spawn").Pool(2) as pool:
         (theirs, ranked, _), (judged, _, ours), (sample, _, part) = pool.starmap(scored, jobs, chunksize=1)
@@ -66,7 +68,7 @@ def main(checkout: str, parquet: str, folder: str) -> None:
     print_layers(dict(zip(judged.hits, theirs, strict=True)), judged.hits, official.network, victim.network)
     stages.append(("pruned", rates(victim, test, triggered), rates(official.model(), test, triggered)))
     pruned = {key: value.clone() for key, value in official.network.state_dict().items()}
-    METHOD.fine_tuned(victim, holdout, RUN)
+    METHOD.fine_tune(victim, holdout, RUN)
     for mode in ("evaluation", "training"):
         official.network.load_state_dict(pruned)
         official.fine_tune(holdout, test, mode)
@@ -84,7 +86,7 @@ def scored(
     with step(threads=1):
         if side == "here":
             started = time.process_time()
-            return METHOD.judged(victim, images, labels, signs), None, time.process_time() - started
+            return METHOD.score_units(victim, images, labels, signs), None, time.process_time() - started
         official = Official(checkout, victim)
         if side == "sample":
             return official.scores(official.network, images, labels, signs, every=TIMED)
@@ -183,23 +185,23 @@ class Official:
 
         resident, looked_at = (Resident(data, torch.device("cpu")) for data in (holdout, test))
         augment = crop_and_flip(self.victim.recipe)
-        order, shifts = RUN.torch("fine-tuning/order"), RUN.torch("fine-tuning/augmentation")
+        order, shifts = RUN.torch_rng("fine-tuning/order"), RUN.torch_rng("fine-tuning/augmentation")
 
         def tests() -> Batches:
             self.network.train(mode == "training" and self.network.training)
-            for rows in looked_at.batches(METHOD.batch_size, None):
-                yield self.normalised(looked_at.images[rows]), looked_at.labels[rows]
+            for rows in looked_at.positions(METHOD.batch_size, None):
+                yield self.normalized(looked_at.images[rows]), looked_at.labels[rows]
 
         def training() -> Batches:
-            for rows in resident.batches(METHOD.batch_size, order):
-                yield self.normalised(augment(resident.images[rows], shifts)), resident.labels[rows]
+            for rows in resident.positions(METHOD.batch_size, order):
+                yield self.normalized(augment(resident.images[rows], shifts)), resident.labels[rows]
 
         nothing: list[list[int]] = [[] for _ in self.network.modules()]
         self.network.eval()
         self.fgsm.train(self.network, Loader(training), Loader(tests), nothing)
         self.network.eval()
 
-    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+    def normalized(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (B, H, W, C) as its loaders yield them."""
         return (to_network(images) / 255 - self.victim.mean) / self.victim.std
 

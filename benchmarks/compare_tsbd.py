@@ -24,12 +24,13 @@ import torch
 from scipy.stats import spearmanr
 
 from workflow_scripts.attacks import to_uint8
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
-from workflow_scripts.datasets import renumbered
+from workflow_scripts.datasets import renumber
 from workflow_scripts.datasets.parquet import ParquetFile
-from workflow_scripts.models import Model
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy, predict
 from workflow_scripts.training.loop import train as fit
 
@@ -47,10 +48,10 @@ def main(tsbd: Path, backdoorbench: Path, parquet: Path, folder: Path) -> None:
     """Print the comparison as Markdown."""
     train, holdout, test = map(halved, drawn(parquet))
     attack = catalog.make("attacks", "badnets", {})
-    planted = attack(train=train, ratio=0.1, run=Run("cifar10_jpeg", 0))
-    rows, wanted = attack.counted(test.labels, 10)
-    triggered = planted.trigger(test.images[rows])
-    victim = kept_victim(folder / "victim.safetensors", train.overwritten(planted.changed))
+    poison = attack(train=train, ratio=0.1, run=Run("cifar10_jpeg", 0))
+    rows, wanted = attack.asr_subset(test.labels, 10)
+    triggered = poison.trigger(test.images[rows])
+    victim = kept_victim(folder / "victim.safetensors", train.replace_rows(poison.altered))
     original = copy.deepcopy(victim.network.state_dict())
 
     def measured(state: State) -> str:
@@ -144,9 +145,9 @@ def drawn(parquet: Path) -> tuple[Images, Images, Images]:
     """Training images, a clean holdout outside of them, and test images: stratified, of seed 0."""
     run = Run("cifar10_jpeg", 0)
     train, test = ParquetFile(file=str(parquet)).load()
-    order = stratified_order(train.labels, run.numpy("subset"))
+    order = stratified_order(train.labels, run.numpy_rng("subset"))
     holdout = train[order[TRAIN : TRAIN + HOLDOUT]]
-    return renumbered(train[order[:TRAIN]]), holdout, test[stratified_order(test.labels, run.numpy("test"))[:TEST]]
+    return renumber(train[order[:TRAIN]]), holdout, test[stratified_order(test.labels, run.numpy_rng("test"))[:TEST]]
 
 
 def halved(data: Images) -> Images:
@@ -159,9 +160,9 @@ def halved(data: Images) -> Images:
 def kept_victim(path: Path, published: Images, width: int = 64) -> Model:
     """PreAct-ResNet18 trained on the poisoned images, to be asked and fine-tuned without augmentation."""
     run = Run("cifar10_jpeg", 0)
-    params = catalog.resolve("models", "preact_resnet18", {"preact_resnet18": RECIPE | {"width": width}})
+    params = catalog.resolve("models", "preact_resnet18", {"models": {"preact_resnet18": RECIPE | {"width": width}}})
     if not path.exists():
-        model = weights.untrained("preact_resnet18", params, published.format, run)
+        model = weights.build("preact_resnet18", params, published.format, run)
         fit(model, published, model.recipe, run)
         weights.save(path, model, {})
     return weights.load(path, "preact_resnet18", params | {"crop": 0, "flip": False}, run.device)
@@ -186,7 +187,7 @@ class Given(torch.utils.data.Dataset[tuple[Any, ...]]):
     """Images as BackdoorBench's data sets give them, normalised as our victim has it, and nothing drawn at random."""
 
     def __init__(self, model: Model, data: Images):
-        self.images = model._normalise(torch.from_numpy(data.images).permute(0, 3, 1, 2)).contiguous()
+        self.images = model.embed(torch.from_numpy(data.images).permute(0, 3, 1, 2)).contiguous()
         self.labels = data.labels.tolist()
         self.wrapped_dataset = self
 
@@ -229,10 +230,10 @@ def official(tsbd: Path, backdoorbench: Path, folder: Path, victim: Model, holdo
 
 def watch(module: Any, made: Made) -> None:
     """Keep the official program's weights as they are after re-initialisation and after each epoch of fine-tuning."""
-    reinitialise, finetune = module.zero_reinit_weight, module.tsbd.train_finetuning_reg
+    reinitialize, finetune = module.zero_reinit_weight, module.tsbd.train_finetuning_reg
 
-    def watched_reinitialise(network: Any, *rest: Any) -> Any:
-        count = reinitialise(network, *rest)
+    def watched_reinitialize(network: Any, *rest: Any) -> Any:
+        count = reinitialize(network, *rest)
         made["reinitialised"] = copy.deepcopy(network.state_dict())
         return count
 
@@ -241,7 +242,7 @@ def watch(module: Any, made: Made) -> None:
         made["fine-tuned"] = copy.deepcopy(network.state_dict())
         return result
 
-    module.zero_reinit_weight, module.tsbd.train_finetuning_reg = watched_reinitialise, watched_finetune
+    module.zero_reinit_weight, module.tsbd.train_finetuning_reg = watched_reinitialize, watched_finetune
 
 
 def arguments(tsbd: Path) -> argparse.Namespace:

@@ -15,11 +15,13 @@ from typing import Any
 
 import yaml
 
-from workflow_scripts.common import catalog, config, weights
+from workflow_scripts.common import catalog, config
 from workflow_scripts.common.images import Images
-from workflow_scripts.common.run import Run, step
+from workflow_scripts.common.run import Run
 from workflow_scripts.datasets.digits import Digits
-from workflow_scripts.models import Model
+from workflow_scripts.jobs.step import step
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loop import train as fit
 
@@ -70,7 +72,7 @@ def _measured(attack: str, seed: int) -> Iterator[Result]:
     run = Run("digits", seed)
     dataset = Digits()
     train, _, reserved = dataset.prepare(Run("digits", 0))
-    given, judge = dataset.draw(train, reserved, run)[: round(0.2 * len(train))].split()
+    given, judge = dataset.draw_holdout(train, reserved, run)[: round(0.2 * len(train))].split()
     published, victim = poisoned(attack, train, settings, run)
     before = accuracy(victim, judge)
     state = {key: value.clone() for key, value in victim.network.state_dict().items()}
@@ -89,9 +91,9 @@ def poisoned(attack: str, train: Images, settings: dict[str, Any], run: Run) -> 
     """The published training set and the victim."""
     model = network(train, settings, run)
     given = {"train": train, "ratio": RATIOS[attack], "run": run, "model": model}
-    planted = called("attacks", attack, catalog.resolve("attacks", attack, settings), given)
-    published = train.overwritten(planted.changed)
-    if planted.victim is None:
+    poison = called("attacks", attack, catalog.resolve("attacks", attack, settings), given)
+    published = train.replace_rows(poison.altered)
+    if poison.victim is None:
         fit(model, published, model.recipe, run)
     return published, model
 
@@ -103,7 +105,7 @@ def called(kind: str, name: str, params: dict[str, Any], given: dict[str, Any]) 
 
 def network(train: Images, settings: dict[str, Any], run: Run) -> Model:
     """The untrained network of the seed."""
-    return weights.untrained("preact_small", catalog.resolve("models", "preact_small", settings), train.format, run)
+    return weights.build("preact_small", catalog.resolve("models", "preact_small", settings), train.format, run)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-from workflow_scripts.common.run import step
-from workflow_scripts.training.spectrum import SpectralFilter, Spectrum
+from workflow_scripts.jobs.step import step
+from workflow_scripts.networks.spectrum import SpectralFilter, Spectrum
 
 BATCH, SHAPES, ROUNDS = 128, ((512, 4, 4), (64, 32, 32)), 5
 MODES = {"forward": False, "forward + backward": True}

@@ -1,23 +1,25 @@
 ANALYSIS = "results/analyses/{analysis}/{dataset}/{attack}/ratio~{ratio}/seed~{seed}/{model}/{defense}.parquet"
 
 
-def analysed(spelling, cells):
+def analysis_files(spelling, cells):
     """The files of an analysis of these cells: one for each victim, unless it asks for what a defense left."""
-    asks = catalog.describe("analyses", catalog.name(spelling)).asks
+    asks = catalog.describe("analyses", catalog.method_name(spelling)).asks
     chosen = [cell._replace(defense="none") for cell in cells]
     if "defended" in asks:
         chosen = cells
     if "log" in asks:    # of a model that exists already there is none
-        chosen = [c for c in cells if not catalog.describe("defenses", catalog.name(c.defense)).traits["stands_for"]]
+        chosen = [c for c in cells if not catalog.describe("defenses", catalog.method_name(c.defense)).traits["stands_for"]]
     return [ANALYSIS.format(analysis=spelling, **cell._asdict()) for cell in dict.fromkeys(chosen)]
 
 
-ANALYSES = [path for study in STUDIES.values() for spelling in study.analyses for path in analysed(spelling, study.cells)]
+def all_analyses(w):
+    """Input function: what the studies measure."""
+    return [path for study in STUDIES.values() for name in study.analyses for path in analysis_files(name, study.cells)]
 
 
 rule analyze:
-    input: unpack(asked("analysis", "model"))
+    input: unpack(inputs_of("analyze"))
     output: ANALYSIS
     params: made=made("analyze")
-    resources: **costing(4000, 60)
+    resources: **growing(4000, 60)
     script: "../workflow_scripts/analyze.py"

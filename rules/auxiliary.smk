@@ -1,12 +1,11 @@
 rule train_auxiliary:
-    input: unpack(asked("auxiliary"))
+    input: unpack(inputs_of("train_auxiliary"))
     output: model=AUXILIARY + "/model.safetensors", log=AUXILIARY + "/training.parquet", costs=AUXILIARY + "/costs.json"
     params: made=made("train_auxiliary")
-    resources: **costing(4000, 240)
+    resources: **growing(4000, 240)
     script: "../workflow_scripts/train_auxiliary.py"
 
 
 use rule train_auxiliary as train_poisoned_auxiliary with:
     output: model=POISONED_AUXILIARY + "/model.safetensors", log=POISONED_AUXILIARY + "/training.parquet",
             costs=POISONED_AUXILIARY + "/costs.json"
-    wildcard_constraints: attack=DATA_POISON

@@ -1,13 +1,15 @@
-"""Where each thing is kept that a method may ask for by name."""
+"""Where each thing is kept that a method may ask for by name, and which step makes it of which wildcards."""
 
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.common import catalog, config as configuration, studies
 from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.plan import Kept, Planner
 
 ROOT = "results/artifacts"
 DATASET = ROOT + "/{dataset}"
 ATTACK = DATASET + "/{attack}/ratio~{ratio}/seed~{seed}"
 VICTIM = ATTACK + "/{model}"
+DETECTOR = VICTIM + "/{detector}"
 DEFENSE = VICTIM + "/{defense}"
 AUXILIARY = DATASET + "/auxiliaries/{auxiliary}/seed~{seed}"
 POISONED_AUXILIARY = ATTACK + "/auxiliaries/{auxiliary}"
@@ -16,75 +18,67 @@ try:
     CONFIG = configuration.read(config)
     STUDIES = {study.name: study for study in studies.read(CONFIG)}
     CELLS = studies.needed(cell for study in STUDIES.values() for cell in study.cells)
-    IMPLANTS = [name for name in catalog.names("attacks") if "model" in catalog.describe("attacks", name).asks]
 except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 
-
-def spelled(names):
-    """The spellings of these methods, as a regular expression."""
-    return rf"({'|'.join(names)})(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
+PLAN = Planner(CONFIG)
 
 
-wildcard_constraints:
-    dataset=r"[a-z0-9_]+", ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+",
-    model=spelled(catalog.names("models")), attack=spelled(catalog.names("attacks")),
-    defense=spelled(catalog.names("defenses")), analysis=spelled(catalog.names("analyses")),
-    figure=spelled(catalog.names("figures")), auxiliary=spelled(catalog.names("auxiliaries")),
+def attacker(w, file):
+    """An attacker's file: beside the model where the attack controls its training."""
+    return Kept.of("implant", f"{VICTIM}/{file}", w) if catalog.is_implant(w.attack) else Kept.of("poison", f"{ATTACK}/{file}", w)
 
 
-def implanted(w):
-    """Whether the attack controls the training of its victim."""
-    return catalog.name(w.attack) in IMPLANTS
+def trained(w, **changed):
+    """The victim of these wildcards but for what is changed."""
+    return Kept.of("implant" if catalog.is_implant(changed.get("attack", w.attack)) else "train",
+                   VICTIM + "/victim.safetensors", w, **changed)
 
 
-def attacked(w, file):
-    """The attacker's files lie beside the model where the attack controls its training."""
-    return f"{VICTIM if implanted(w) else ATTACK}/{file}"
-
-
-def judged(w):
+def evaluated(w):
     """The model of a cell: what its defense saved, or the one that it stands for."""
-    kept = catalog.describe("defenses", catalog.name(w.defense)).traits["stands_for"]
-    return KEPT[kept](w, {}) if kept else f"{DEFENSE}/model.safetensors"
+    stands_for = catalog.describe("defenses", catalog.method_name(w.defense)).traits["stands_for"]
+    return KEPT[stands_for](w, {})[0] if stands_for else Kept.of("defend", DEFENSE + "/model.safetensors", w)
 
 
 def auxiliary(w, spelling):
-    """The folder of an auxiliary of this cell: beside what the attacker published, if that is what it is trained on."""
-    described = catalog.describe("auxiliaries", catalog.name(spelling))
+    """An auxiliary of this cell: beside what the attacker published, if that is what it is trained on."""
+    described = catalog.describe("auxiliaries", catalog.method_name(spelling))
     folder = POISONED_AUXILIARY if "poisoned_train" in described.asks else AUXILIARY
-    seed = "0" if described.traits["seedless"] else "{seed}"
-    return folder.replace("{auxiliary}", spelling).replace("{seed}", seed)
+    seed = {"seed": "0"} if described.traits["seedless"] else {}
+    return Kept.of("train_auxiliary", folder + "/model.safetensors", w, auxiliary=spelling, **seed)
 
 
-KEPT = {  # a name in a signature -> its paths, from the wildcards and the method's own fields
-    "train": lambda w, own: DATASET + "/train.parquet",
-    "test": lambda w, own: DATASET + "/test.parquet",
-    "holdout": lambda w, own: DATASET + "/holdout/seed~{seed}.parquet",
-    "poisoned_train": lambda w, own: [DATASET + "/train.parquet", attacked(w, "poison.parquet")],
-    "truth": lambda w, own: attacked(w, "truth.parquet"),
-    "victim": lambda w, own: VICTIM + "/victim.safetensors",
-    "clean_victim": lambda w, own: f"{DATASET}/none/ratio~0/seed~{{seed}}/{own.get('surrogate') or w.model}/victim.safetensors",
-    "retrained": lambda w, own: VICTIM + ("/retrained" if implanted(w) else "") + "/victim.safetensors",
-    "defended": lambda w, own: judged(w),
-    "log": lambda w, own: DEFENSE + "/log.parquet",
-    "model": lambda w, own: DATASET + "/train.parquet",    # an architecture is code; its shape is the images'
-    "extractor": lambda w, own: auxiliary(w, own["extractor"]) + "/model.safetensors",
+KEPT = {  # an argument -> the files that it is read from, of the wildcards and the fields of the method that asks
+    "train": lambda w, own: [Kept.of("prepare_data", DATASET + "/train.parquet", w)],
+    "test": lambda w, own: [Kept.of("prepare_data", DATASET + "/test.parquet", w)],
+    "holdout": lambda w, own: [Kept.of("draw_holdout", DATASET + "/holdout/seed~{seed}.parquet", w)],
+    "poisoned_train": lambda w, own: [*KEPT["train"](w, own), attacker(w, "poison.parquet")],
+    "truth": lambda w, own: [attacker(w, "truth.parquet")],
+    "victim": lambda w, own: [trained(w)],
+    "clean_victim": lambda w, own: [trained(w, attack="none", ratio="0", **({"model": own["surrogate"]} if "surrogate" in own else {}))],
+    "retrained": lambda w, own: [Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if catalog.is_implant(w.attack) else trained(w)],
+    "defended": lambda w, own: [evaluated(w)],
+    "log": lambda w, own: [Kept.of("defend", DEFENSE + "/log.parquet", w)],
+    "model": lambda w, own: KEPT["train"](w, own),    # an architecture is code; its shape is the images'
+}
+NAMED = {  # the same of what a field of the method names, by its kind
+    "auxiliaries": auxiliary,
+    "datasets": lambda w, name: Kept.of("prepare_data", DATASET + "/train.parquet", w, dataset=name),
+    "detectors": lambda w, name: Kept.of("detect", DETECTOR + "/scores.parquet", w, detector=name),
 }
 
 
-def asked(*axes):
-    """Input function: the files that the signatures of these axes' methods name."""
+def kept(need, w):
+    """The files of one argument of a job."""
+    if need.kind:
+        return [NAMED[need.kind](w, need.fields[need.name])]
+    return KEPT[need.name](w, need.fields) if need.name in KEPT else []
+
+
+def inputs_of(step):
+    """Input function: the files of a job's arguments, by the name of the argument."""
     def files(w):
-        found = {}
-        for axis in axes:
-            name, own = method(axis, w)
-            wanted = catalog.describe(catalog.KIND_OF_AXIS[axis], name).asks
-            found |= {key: filled(KEPT[key](w, own), w) for key in wanted if key in KEPT}
-        return found
+        found = {need.key: [file.path for file in kept(need, w)] for need in PLAN.needs(step, w)}
+        return {key: paths if len(paths) > 1 else paths[0] for key, paths in found.items() if paths}
     return files
-
-
-def filled(path, w):
-    """A path, or a list of paths, of these wildcards."""
-    return [filled(part, w) for part in path] if isinstance(path, list) else path.format(**dict(w.items()))

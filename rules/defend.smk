@@ -1,7 +1,15 @@
+rule detect:
+    input: unpack(inputs_of("detect"))
+    output: scores=DETECTOR + "/scores.parquet", log=DETECTOR + "/log.parquet", costs=DETECTOR + "/costs.json"
+    params: made=made("detect")
+    resources: **growing(4000, 240)
+    script: "../workflow_scripts/detect.py"
+
+
 rule defend:
-    input: unpack(asked("defense", "model"))
+    input: unpack(inputs_of("defend"))
     output: model=DEFENSE + "/model.safetensors" if CONFIG.keep_models else temp(DEFENSE + "/model.safetensors"),
             log=DEFENSE + "/log.parquet", costs=DEFENSE + "/costs.json"
     params: made=made("defend")
-    resources: **costing(4000, 240)
+    resources: **growing(4000, 240)
     script: "../workflow_scripts/defend.py"

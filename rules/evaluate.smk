@@ -3,33 +3,37 @@ def present(cells):
     return [cell for cell in cells if not CONFIG.partial or exists(f"{DEFENSE}/metrics.json".format(**cell._asdict()))]
 
 
-def extractor_costs(cell):
-    """What the training of the network below a cell's model cost, as a list of one path or none."""
-    name = method("model", cell)[1].get("extractor")
-    return [f"{auxiliary(cell, name)}/costs.json".format(**cell._asdict())] if name else []
+def of_cells(path):
+    """Input function: a file of each cell to be shown."""
+    return lambda w: [path(cell) for cell in present(CELLS)]
 
 
-def of_cells(kept):
-    """A path of each cell to be shown."""
-    return [kept(cell).format(**cell._asdict()) for cell in present(CELLS)]
+def costs_before(cell):
+    """Where the costs stand of the auxiliaries and the detectors behind a cell."""
+    return [costs_of(file) for file in behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
+
+
+def costs_of(file):
+    """Where it stands what a file has cost."""
+    return file.path.rpartition("/")[0] + "/costs.json"
 
 
 rule evaluate:
-    input: unpack(asked("model")), defended=judged, test=DATASET + "/test.parquet", truth=lambda w: attacked(w, "truth.parquet")
+    input: unpack(inputs_of("evaluate"))
     output: predictions=DEFENSE + "/predictions.parquet", metrics=DEFENSE + "/metrics.json"
     params: made=made("evaluate"), root=ROOT
-    resources: **costing(4000, 30)
+    resources: **growing(4000, 30)
     script: "../workflow_scripts/evaluate.py"
 
 
 rule collect:
-    input: metrics=of_cells(lambda cell: DEFENSE + "/metrics.json"),
-           costs=of_cells(lambda cell: judged(cell).rpartition("/")[0] + "/costs.json"),
-           training=of_cells(lambda cell: VICTIM + "/costs.json"),
-           extractors=[path for cell in present(CELLS) for path in extractor_costs(cell)]
+    input: metrics=of_cells(lambda cell: f"{DEFENSE}/metrics.json".format(**cell._asdict())),
+           costs=of_cells(lambda cell: costs_of(evaluated(cell))), training=of_cells(lambda cell: costs_of(trained(cell))),
+           before=lambda w: [path for cell in present(CELLS) for path in costs_before(cell)]
     output: metrics="results/metrics.parquet", costs="results/costs.parquet", summary="results/summary.json"
-    params: expected=provenance(CELLS), root=ROOT, code=fingerprint.of_code("collect"),
-            cells=[list(cell) for cell in present(CELLS)], extractors=[extractor_costs(cell) for cell in present(CELLS)],
-            studies={name: [list(cell) for cell in study.cells] for name, study in STUDIES.items()}
-    resources: **costing(4000, 30)
+    params: expected=lambda w: provenance(CELLS), root=ROOT, before=lambda w: [costs_before(cell) for cell in present(CELLS)],
+            code=fingerprint.of_code("collect", *{("defenses", catalog.method_name(cell.defense)) for cell in CELLS}),
+            cells=lambda w: [list(cell) for cell in present(CELLS)],
+            studies=lambda w: {name: [list(cell) for cell in study.cells] for name, study in STUDIES.items()}
+    resources: **growing(4000, 30)
     script: "../workflow_scripts/collect.py"

@@ -4,10 +4,10 @@ FIGURES = [f"results/figures/{s.name}_{figure}.{end}" for s in STUDIES.values() 
 
 def figure_inputs(w):
     """The analyses that the figure's signature names, over the study's victims (some figures: of its first seed)."""
-    figure, cells = catalog.describe("figures", catalog.name(w.figure)), STUDIES[w.study].cells
+    figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), STUDIES[w.study].cells
     if figure.traits.get("first_seed"):
         cells = [cell for cell in cells if cell.seed == cells[0].seed]
-    return {name: analysed(name, cells) for name in figure.asks if name in catalog.names("analyses")}
+    return {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
 
 
 rule tabulate:
@@ -23,5 +23,5 @@ rule plot:
     output: png="results/figures/{study}_{figure}.png", pdf="results/figures/{study}_{figure}.pdf"
     params: study=lambda w: STUDIES[w.study].as_json(),
             options=lambda w: catalog.resolve("figures", w.figure),
-            code=lambda w: fingerprint.of_code("plot", ("figures", catalog.name(w.figure)))
+            code=lambda w: fingerprint.of_code("plot", ("figures", catalog.method_name(w.figure)))
     script: "../workflow_scripts/plot.py"

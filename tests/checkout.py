@@ -35,11 +35,11 @@ def shortened() -> dict[str, Any]:
     """The project's configuration with a network and budgets of a second."""
     config = yaml.safe_load((HERE / "config.yaml").read_text())
     settings = config["settings"]["digits"]
-    settings["preact_small"] |= {"width": 4, "epochs": 2, "lr": 0.05}
-    for name in catalog.names("defenses"):
+    settings["models"]["preact_small"] |= {"width": 4, "epochs": 2, "lr": 0.05}
+    for name in catalog.list_methods("defenses"):
         for field in catalog.describe("defenses", name).fields:
             if field in ("epochs", "steps") or field.endswith("_epochs"):
-                settings[name] = {**settings.get(name, {}), field: 1}
+                settings["defenses"][name] = {**settings["defenses"].get(name, {}), field: 1}
     return {**config, "studies": ["tiny"]}
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.datasets.digits import Digits
-from workflow_scripts.models import Model
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loop import train as fit
 
 torch.set_num_threads(1)  # as in a job; with two, torch 2.15 corrupts memory in the backward pass of odd batches here
@@ -36,8 +37,8 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def untrained(digits: tuple[Images, Images]) -> Callable[[], Model]:
     """Makes the small network, the same each time."""
-    params = catalog.resolve("models", "preact_small", {"preact_small": {**SMALL, "width": 8}})
-    return lambda: weights.untrained("preact_small", params, digits[0].format, Run("digits", 0))
+    params = catalog.resolve("models", "preact_small", {"models": {"preact_small": {**SMALL, "width": 8}}})
+    return lambda: weights.build("preact_small", params, digits[0].format, Run("digits", 0))
 
 
 @pytest.fixture(scope="session")
@@ -58,14 +59,14 @@ def victim(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> Cal
 def poisoned(train: Images) -> Images:
     """The images as a BadNets attacker publishes them."""
     attack = catalog.make("attacks", "badnets", {"side": 3})
-    return train.overwritten(attack(train=train, ratio=0.1, run=Run("digits", 0)).changed)
+    return train.replace_rows(attack(train=train, ratio=0.1, run=Run("digits", 0)).altered)
 
 
 def secret(test: Images) -> Truth:
     """What the attacker of `poisoned` keeps to himself about these test images."""
     attack = catalog.make("attacks", "badnets", {"side": 3})
-    rows, labels = attack.counted(test.labels, len(test.format.classes))
-    images = attack.trigger(test.format.shape, Run("digits", 0))(test.images[rows])
+    rows, labels = attack.asr_subset(test.labels, len(test.format.classes))
+    images = attack.make_trigger(test.format.shape, Run("digits", 0))(test.images[rows])
     none = np.empty(0, np.int64)
     triggered = Images(images, labels, test.index[rows], test.format)
     return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None)

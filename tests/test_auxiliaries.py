@@ -12,24 +12,26 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from workflow_scripts.auxiliaries import part_of
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.auxiliaries import draw_share
+from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model, features_of, head
-from workflow_scripts.training.contrastive import Contrastive, nt_xent, pretrain, projecting, two_views
-from workflow_scripts.training.inference import batches
-from workflow_scripts.training.views import blurred, coloured, resized_crops, rotations
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.extractor import penultimate
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.contrastive import Contrastive, make_two_views, nt_xent, pretrain, projection_head
+from workflow_scripts.training.augmentation import color_jitter, gaussian_blur, hue_rotations, random_resized_crop
+from workflow_scripts.training.inference import iterate_batches
 
 TRAINED = [
-    name for name in catalog.names("auxiliaries") if not catalog.describe("auxiliaries", name).traits["seedless"]
+    name for name in catalog.list_methods("auxiliaries") if not catalog.describe("auxiliaries", name).traits["seedless"]
 ]
 SHORT = Contrastive(epochs=5, lr=0.1, batch_size=64, flip=False)
 
 
 def features(model: Model, data: Images) -> np.ndarray:
     with torch.no_grad():
-        return torch.cat([features_of(model.eval(), batch) for batch in batches(model, data.images)]).numpy()
+        return torch.cat([penultimate(model.eval(), batch) for batch in iterate_batches(model, data.images)]).numpy()
 
 
 def test_nt_xent_is_the_papers_sum() -> None:
@@ -66,45 +68,45 @@ def test_only_what_lies_below_the_classifier_is_trained(
 
 def test_the_classifier_comes_back_after_an_error(untrained: Callable[[], Model], run: Run) -> None:
     model = untrained()
-    classifier = head(model)
-    with pytest.raises(ZeroDivisionError), projecting(model, 7, run):
+    classifier = model.classifier
+    with pytest.raises(ZeroDivisionError), projection_head(model, 7, run):
         assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 7)
         raise ZeroDivisionError
-    assert head(model) is classifier
+    assert model.classifier is classifier
 
 
 @pytest.mark.parametrize("name", ["simclr", "simclr_half", "simclr_poisoned"])
 def test_self_supervision_never_reads_a_label(
     name: str, digits: tuple[Images, Images], untrained: Callable[[], Model]
 ) -> None:
-    relabelled = replace(digits[0][:128], labels=np.roll(digits[0].labels[:128], 7))
-    first, second = (made(name, data, untrained())[0].network.state_dict() for data in (digits[0][:128], relabelled))
+    relabeled = replace(digits[0][:128], labels=np.roll(digits[0].labels[:128], 7))
+    first, second = (made(name, data, untrained())[0].network.state_dict() for data in (digits[0][:128], relabeled))
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_views_keep_shape_and_range_and_differ(channels: int, digits: tuple[Images, Images]) -> None:
     images = torch.from_numpy(digits[0].images[:32, :, :12, :channels])
-    views = two_views(Contrastive())(images, torch.Generator().manual_seed(0))
+    views = make_two_views(Contrastive())(images, torch.Generator().manual_seed(0))
     assert views.shape == (64, 16, 12, channels) and views.dtype == torch.float32
     assert views.min() >= 0 and views.max() <= 1
     assert (views[:32] - views[32:]).abs().amax((1, 2, 3)).min() > 0.05
 
 
 def test_without_strength_views_are_the_images(digits: tuple[Images, Images]) -> None:
-    still = Contrastive(crop_scale=1.0, flip=False, jitter=0.0, hue=0.0, grey=0.0, blur=0.0)
+    still = Contrastive(crop_scale=1.0, flip=False, jitter=0.0, hue=0.0, gray=0.0, blur=0.0)
     images = torch.from_numpy(digits[0].images[:16]).permute(0, 3, 1, 2).float() / 255
     stream = torch.Generator().manual_seed(0)
-    same = coloured(images, stream, still.jitter, still.hue, still.grey)
+    same = color_jitter(images, stream, still.jitter, still.hue, still.gray)
     assert torch.allclose(same, images, atol=1e-6)
-    assert torch.allclose(blurred(images, stream, 1e-9), images, atol=1e-6)  # drawn, and for none of them
-    mirrored = resized_crops(images[:1].expand(64, -1, -1, -1), stream, 1.0, flip=True)
+    assert torch.allclose(gaussian_blur(images, stream, 1e-9), images, atol=1e-6)  # drawn, and for none of them
+    mirrored = random_resized_crop(images[:1].expand(64, -1, -1, -1), stream, 1.0, flip=True)
     distance = torch.stack([(mirrored - image).abs().amax((1, 2, 3)) for image in (images[0], images[0].flip(2))])
     assert distance.min(0).values.median() < 0.35 and (distance[0] > distance[1]).any()
 
 
-def test_a_turned_hue_leaves_grey_alone() -> None:
-    turns = rotations(torch.tensor([0.3, 2 * torch.pi / 3]))
+def test_a_turned_hue_leaves_gray_alone() -> None:
+    turns = hue_rotations(torch.tensor([0.3, 2 * torch.pi / 3]))
     assert torch.allclose(turns.sum(2), torch.ones(2, 3), atol=1e-6)
     red, green = torch.eye(3)[:2]
     assert torch.allclose(turns[1] @ red, green, atol=1e-6)  # a third of the circle
@@ -130,8 +132,8 @@ def test_every_trained_auxiliary_is_an_extractor_that_tells_digits_apart(
         assert torch.equal(value, again.network.state_dict()[key]), key
     assert any(row["kind"] == "epoch" for row in run.rows)
     weights.save(tmp_path / "model.safetensors", model, {})
-    extractor = weights.frozen(tmp_path / "model.safetensors", torch.device("cpu"))
-    assert linear_score(extractor.model, *digits) > 0.5
+    extractor = weights.load_frozen(tmp_path / "model.safetensors", torch.device("cpu"))
+    assert linear_score(extractor, *digits) > 0.5
 
 
 def linear_score(model: Model, known: Images, asked: Images) -> float:
@@ -141,8 +143,8 @@ def linear_score(model: Model, known: Images, asked: Images) -> float:
 
 
 def test_half_is_half_and_a_seeds_own(digits: tuple[Images, Images], run: Run) -> None:
-    first, again = part_of(digits[0], 0.5, run), part_of(digits[0], 0.5, Run("digits", 0))
-    other = part_of(digits[0], 0.5, Run("digits", 1))
+    first, again = draw_share(digits[0], 0.5, run), draw_share(digits[0], 0.5, Run("digits", 0))
+    other = draw_share(digits[0], 0.5, Run("digits", 1))
     assert len(first) == len(set(first.index.tolist())) == 200
     assert (first.index == again.index).all() and (first.index != other.index).any()
-    assert (part_of(digits[0], 1.0, run).index == digits[0].index).all()
+    assert (draw_share(digits[0], 1.0, run).index == digits[0].index).all()

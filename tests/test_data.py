@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from workflow_scripts.common import files, weights
+from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets.cifar10 import Cifar10
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.datasets.parquet import ParquetFile
-from workflow_scripts.models import Model
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
 
 
 def test_digits_are_what_the_loader_declares() -> None:
@@ -133,8 +134,8 @@ def test_every_prefix_of_the_order_is_stratified() -> None:
 def test_a_holdout_is_clean_seeded_and_split_by_class() -> None:
     dataset = Digits()
     train, _, reserve = dataset.prepare(Run("digits", 0))
-    first, other = (dataset.draw(train, reserve, Run("digits", seed)) for seed in (0, 1))
-    assert np.array_equal(first.index, dataset.draw(train, reserve, Run("digits", 0)).index)
+    first, other = (dataset.draw_holdout(train, reserve, Run("digits", seed)) for seed in (0, 1))
+    assert np.array_equal(first.index, dataset.draw_holdout(train, reserve, Run("digits", 0)).index)
     assert not np.array_equal(first.index, other.index)
     assert len(first) == round(0.25 * len(train))
     assert np.array_equal(first.images, train.images[first.index])
@@ -151,14 +152,14 @@ def test_a_reserve_is_kept_out_of_training() -> None:
     assert np.array_equal(reserve.images, whole.images[reserve.index])
     rows = {image.tobytes() for image in train.images}
     assert sum(image.tobytes() in rows for image in reserve.images) == 0
-    holdout = dataset.draw(train, reserve, Run("digits", 0))
+    holdout = dataset.draw_holdout(train, reserve, Run("digits", 0))
     assert sorted(holdout.index) == sorted(reserve.index)
 
 
 def test_overwritten_replaces_and_appends(digits: tuple[Images, Images]) -> None:
     train = digits[0][:5]
     changed = Images(np.zeros((2, 16, 16, 3), np.uint8), np.array([9, 9]), np.array([3, 77]), train.format)
-    published = train.overwritten(changed)
+    published = train.replace_rows(changed)
     assert published.index.tolist() == [0, 1, 2, 3, 4, 77] and published.labels.tolist()[3:] == [9, train.labels[4], 9]
     assert (published.images[[3, 5]] == 0).all() and np.array_equal(published.images[:3], train.images[:3])
     assert train.labels[3] != 9 or train.images[3].any(), "the original was changed"

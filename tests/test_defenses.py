@@ -12,12 +12,12 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.clp import lipschitz_bounds
-from workflow_scripts.models import Model, head
-from workflow_scripts.pruning.features import features
-from workflow_scripts.pruning.units import layers
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy, logits
+from workflow_scripts.units.features import penultimate_features
+from workflow_scripts.units.layers import unit_layers
 
-DEFENSES = catalog.names("defenses")
+DEFENSES = catalog.list_methods("defenses")
 Defend = Callable[..., tuple[Model, Run]]
 
 
@@ -94,9 +94,9 @@ def test_fine_pruning_keeps_its_mask_while_fine_tuning(defend: Defend) -> None:
     method = catalog.make("defenses", "fp", {"epochs": 2, "max_drop": 0.3, "lr": 0.1})
     model, run = defend("fp", method)
     pruned = [row["unit"] for row in run.rows if row["kind"] == "unit" and row["pruned"]]
-    assert pruned and (head(model).weight[:, pruned] == 0).all()
+    assert pruned and (model.classifier.weight[:, pruned] == 0).all()
     kept = [row["unit"] for row in run.rows if row["kind"] == "unit" and not row["pruned"]]
-    assert (head(model).weight[:, kept] != 0).all()
+    assert (model.classifier.weight[:, kept] != 0).all()
 
 
 def test_fine_pruning_cuts_the_dormant_first(defend: Defend) -> None:
@@ -133,16 +133,16 @@ def test_random_pruning_prunes_its_share(defend: Defend) -> None:
     model, run = defend("random_pruning", catalog.make("defenses", "random_pruning", {"share": 0.25}))
     units = [row for row in run.rows if row["kind"] == "unit"]
     assert sum(row["pruned"] for row in units) == round(0.25 * len(units))
-    named = {layer.name: layer for layer in layers(model.network)}
+    named = {layer.name: layer for layer in unit_layers(model)}
     for row in units:
         module = named[row["layer"]].norm or named[row["layer"]].sources[0]
         assert bool((module.weight[row["unit"]] == 0).all()) == row["pruned"]
 
 
 def test_layers_follow_the_graph_not_the_order_of_modules(victim: Callable[[], Model]) -> None:
-    network = victim().network
-    names = {id(module): name for name, module in network.named_modules()}
-    found = {layer.name: [names[id(conv)] for conv in layer.sources] for layer in layers(network)}
+    model = victim()
+    names = {id(module): name for name, module in model.network.named_modules()}
+    found = {layer.name: [names[id(conv)] for conv in layer.sources] for layer in unit_layers(model)}
     assert found == {
         "layer1.0.bn1": ["conv1"],
         "layer1.0.bn2": ["layer1.0.conv1"],
@@ -156,7 +156,7 @@ def test_layers_follow_the_graph_not_the_order_of_modules(victim: Callable[[], M
 
 def test_the_lipschitz_bound_is_the_gain_of_the_worst_input(victim: Callable[[], Model]) -> None:
     """Of a summed pair of convolutions: the norm of the one linear map from both inputs to the channel."""
-    layer = next(layer for layer in layers(victim().network) if layer.name == "layer3.0.bn1")
+    layer = next(layer for layer in unit_layers(victim()) if layer.name == "layer3.0.bn1")
     assert layer.norm is not None and layer.norm.running_var is not None
     wide, narrow = (conv.weight.detach() for conv in layer.sources)
     gain = layer.norm.weight.abs() / (layer.norm.running_var + layer.norm.eps).sqrt()
@@ -169,7 +169,7 @@ def test_the_lipschitz_bound_is_the_gain_of_the_worst_input(victim: Callable[[],
 
 def test_clp_prunes_outliers_only(victim: Callable[[], Model], run: Run) -> None:
     model = victim()
-    layer = layers(model.network)[1]
+    layer = unit_layers(model)[1]
     assert layer.norm is not None
     with torch.no_grad():
         layer.norm.weight[3] *= 100
@@ -180,4 +180,4 @@ def test_clp_prunes_outliers_only(victim: Callable[[], Model], run: Run) -> None
 
 def test_features_are_the_inputs_of_the_head(victim: Callable[[], Model], digits: tuple[Images, Images]) -> None:
     model, images = victim(), digits[1].images[:10]
-    assert torch.allclose(head(model)(features(model, images)), logits(model, images), atol=1e-5)
+    assert torch.allclose(model.classifier(penultimate_features(model, images)), logits(model, images), atol=1e-5)

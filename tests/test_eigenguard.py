@@ -11,15 +11,16 @@ import torch
 from conftest import poisoned, secret
 from torch import nn
 
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.evaluation.protocols import asked, batches
-from workflow_scripts.models import Model, Protocol
+from workflow_scripts.evaluation.protocols import predict_under, protocol_batches
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model, Protocol
+from workflow_scripts.networks.spectrum import GramFilter, SpectralFilter, Spectrum
 from workflow_scripts.training.inference import logits, predict
 from workflow_scripts.training.loop import train
-from workflow_scripts.training.spectrum import GramFilter, SpectralFilter, Spectrum
 from workflow_scripts.wrappers.spectral_filter import Filtered
 
 ARMS = [
@@ -47,7 +48,7 @@ def by_svd(rows: torch.Tensor, spectrum: Spectrum) -> torch.Tensor:
     if spectrum.tail == "damped":
         new[4:] = spectrum.tail_factor * levels[3]
     if spectrum.top != "unchanged":
-        new[:4] = levels[3] if spectrum.top == "levelled" else 0
+        new[:4] = levels[3] if spectrum.top == "leveled" else 0
     return left * new @ right
 
 
@@ -55,7 +56,7 @@ def sigma(activations: torch.Tensor) -> torch.Tensor:
     return torch.linalg.svdvals(activations.flatten(1).double())
 
 
-def test_the_top_is_levelled_and_the_tail_damped() -> None:
+def test_the_top_is_leveled_and_the_tail_damped() -> None:
     before, after = batch(32, 8, 4, 4), filtered(batch(32, 8, 4, 4), Spectrum(k=5))
     strength = sigma(before)[4]
     assert after.shape == before.shape
@@ -161,7 +162,7 @@ def test_the_filter_is_trained_with_and_asked_by_its_protocols(
     triggered = secret(test).triggered.images
     rates = {}
     for protocol in model.protocols:
-        answers, _ = asked(model, protocol, test.images, triggered, run)
+        answers, _ = predict_under(model, protocol, test.images, triggered, run)
         rates[protocol.name] = (answers == test.labels).mean()
     assert rates["homogeneous"] > 0.6 and rates["running"] > 0.6
 
@@ -184,7 +185,7 @@ def test_a_guarded_model_answers_the_same_from_its_file(
     again = weights.load(tmp_path / "model.safetensors", "preact_small", vars(model.architecture), run.device)
     assert again.wrapper == model.wrapper and again.protocols == model.protocols
     for protocol in model.protocols[:3]:
-        ours, theirs = (asked(m, protocol, test.images, test.images[:20], run) for m in (model, again))
+        ours, theirs = (predict_under(m, protocol, test.images, test.images[:20], run) for m in (model, again))
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -203,10 +204,10 @@ def test_a_stage_that_is_not_there_is_named(untrained: Callable[[], Model]) -> N
         untrained().wrap(Filtered(stage=4))
 
 
-def test_normalisation_is_added_where_none_follows(digits: tuple[Images, Images], run: Run) -> None:
+def test_normalization_is_added_where_none_follows(digits: tuple[Images, Images], run: Run) -> None:
     for last_norm, stage, added in ((True, 3, False), (False, 2, False), (False, 3, True)):
         params = catalog.resolve("models", f"preact_small+width~8+last_norm~{str(last_norm).lower()}")
-        model = weights.untrained("preact_small", params, digits[0].format, run)
+        model = weights.build("preact_small", params, digits[0].format, run)
         model.wrap(Filtered(stage=stage))
         assert hasattr(getattr(model.network, f"layer{stage}"), "norm") == added
         assert isinstance(getattr(model.network, f"layer{stage}").filter, nn.Module)
@@ -219,7 +220,7 @@ def test_every_image_is_asked_in_full_batches_of_the_right_share(
     share: float | None, size: int, counts: tuple[int, int]
 ) -> None:
     test, triggered = (np.random.default_rng(0).permutation(count) for count in counts)
-    asked_of = list(batches(Protocol("p", size, share), test, triggered))
+    asked_of = list(protocol_batches(Protocol("p", size, share), test, triggered))
     for place, rows in enumerate((test, triggered)):
         found = np.concatenate([both[place] for both in asked_of])
         assert set(found) == set(rows)
@@ -239,6 +240,6 @@ def test_an_ordinary_model_does_not_care_how_it_is_asked(
     model, test = victim(), digits[1].images
     triggered = secret(digits[1]).triggered.images
     for protocol in (Protocol("a", 32), Protocol("b", 32, 0.1), Protocol("c", 8, 0.9)):
-        answers = asked(model, protocol, test, triggered, run)
+        answers = predict_under(model, protocol, test, triggered, run)
         for found, images in zip(answers, (test, triggered), strict=True):
             assert (found == predict(model, images)).mean() > 0.99  # sums of another size round differently

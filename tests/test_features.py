@@ -11,12 +11,12 @@ from conftest import poisoned, secret
 
 from workflow_scripts.analyses.feature_rank import effective_rank, local_dimension, singular_values, stable_rank
 from workflow_scripts.analyses.flip_energy import FlipEnergy
-from workflow_scripts.analyses.singular_embedding import parts
+from workflow_scripts.analyses.singular_embedding import split_directions
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
+from workflow_scripts.networks.model import Model
 from workflow_scripts.reporting import plotting
 from workflow_scripts.training.inference import predict
 
@@ -56,7 +56,7 @@ def test_feature_rank_follows_the_very_victim(
 
 def test_the_parts_of_the_features_are_orthogonal_and_add_up() -> None:
     rows = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
-    top, rest = parts(rows, 3)
+    top, rest = split_directions(rows, 3)
     assert torch.allclose(top + rest, rows, atol=1e-6) and torch.linalg.matrix_rank(top) == 3
     assert (top @ rest.T).abs().max() < 1e-4
 

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.defenses.fmp import Annealed, FeatureMapPruning
-from workflow_scripts.models import Architecture, Head, Model
-from workflow_scripts.pruning import feature_reversal
-from workflow_scripts.pruning.feature_reversal import Answers, Reversal, answers, unit_outputs
-from workflow_scripts.pruning.units import computes
+from workflow_scripts.defenses.fmp import AnnealedRecipe, FeatureMapPruning
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Architecture, Head, Model
+from workflow_scripts.units import reversal as reversal_module
+from workflow_scripts.units.reversal import Reversal, UnitResponses, evaluate_units, unit_outputs
 
 Make = Callable[[], Model]
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -32,13 +32,13 @@ def batch(digits: tuple[Images, Images]) -> Batch:
     return images, torch.from_numpy(digits[0].labels[:7]), signs
 
 
-def drawn(model: Model, seed: int = 0) -> Answers:
+def drawn(model: Model, seed: int = 0) -> UnitResponses:
     """Accuracies and losses at random, as if of 10 images."""
     stream = torch.Generator().manual_seed(seed)
     sizes = {name: len(output[0]) for name, output in unit_outputs(model, torch.zeros(1, *shape(model))).items()}
     hits = {name: torch.randint(11, (size,), generator=stream).double() / 10 for name, size in sizes.items()}
     losses = {name: torch.rand(size, generator=stream).double() for name, size in sizes.items()}
-    return Answers(hits, losses, samples=10, forward=0, backward=0)
+    return UnitResponses(hits, losses, samples=10, forward=0, backward=0)
 
 
 def exact(victim: Make) -> Model:
@@ -69,10 +69,10 @@ def one_at_a_time(model: Model, batch: Batch, reversal: Reversal) -> dict[str, t
     for name, expected in clean.items():
         hits, losses = [], []
         for unit in range(4):
-            begun = reversal.begun(images, signs).requires_grad_()
+            begun = reversal.random_start(images, signs).requires_grad_()
             moved = unit_outputs(model, begun, reversal.summed)[name]
             (gradient,) = torch.autograd.grad(F.mse_loss(moved[:, unit], expected[:, unit]), begun)
-            given = [model(ended) for ended in reversal.ended(images, begun.detach(), gradient.sign())]
+            given = [model(ended) for ended in reversal.perturb(images, begun.detach(), gradient.sign())]
             hits.append(min((logits.argmax(1) == labels).double().mean().item() for logits in given))
             losses.append(max(F.cross_entropy(logits, labels).item() for logits in given))
         found[name] = hits, losses
@@ -89,8 +89,8 @@ def test_many_maps_at_once_score_as_one_at_a_time(
     reversal = Reversal(method, **LONG, summed=summed)  # type: ignore[arg-type]
     model = exact(victim)
     slow = one_at_a_time(model, batch, reversal)
-    monkeypatch.setattr(feature_reversal, "AT_ONCE", at_once)
-    fast = answers(model, *batch, reversal)
+    monkeypatch.setattr(reversal_module, "AT_ONCE", at_once)
+    fast = evaluate_units(model, *batch, reversal)
     assert list(fast.hits) == list(fast.losses) == list(slow)
     for name, (hits, losses) in slow.items():
         assert fast.hits[name][:4].tolist() == pytest.approx(hits)
@@ -101,7 +101,7 @@ def test_many_maps_at_once_score_as_one_at_a_time(
 def test_the_passes_are_counted(victim: Make, batch: Batch) -> None:
     model, seen = exact(victim), []
     model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    found = answers(model, *batch, Reversal("pgd", **LONG))
+    found = evaluate_units(model, *batch, Reversal("pgd", **LONG))
     assert found.forward == sum(seen)
     assert found.backward == len(batch[0]) * sum(map(len, found.hits.values()))
 
@@ -110,8 +110,8 @@ def test_the_passes_are_counted(victim: Make, batch: Batch) -> None:
 def test_no_pixel_moves_too_far_or_out_of_range(batch: Batch, method: str, bound: float) -> None:
     images, _, signs = batch
     reversal = Reversal(method, **LONG)  # type: ignore[arg-type]
-    begun = reversal.begun(images, signs)
-    for ended in reversal.ended(images, begun, torch.randn(3, *images.shape).sign()):
+    begun = reversal.random_start(images, signs)
+    for ended in reversal.perturb(images, begun, torch.randn(3, *images.shape).sign()):
         assert (ended - images).abs().max() <= bound + 1e-6
         assert ended.min() >= 0 and ended.max() <= 1 and not torch.equal(ended[0], images)
 
@@ -119,13 +119,13 @@ def test_no_pixel_moves_too_far_or_out_of_range(batch: Batch, method: str, bound
 def test_a_reversed_image_displaces_its_map_more_than_another(victim: Make, batch: Batch) -> None:
     images, _, signs = batch
     model, reversal = exact(victim), Reversal("fgsm", **LONG)
-    begun = reversal.begun(images, signs).requires_grad_()
+    begun = reversal.random_start(images, signs).requires_grad_()
     clean, moved = unit_outputs(model, images)["layer2.0.conv1"], unit_outputs(model, begun)["layer2.0.conv1"]
     losses = ((moved - clean) ** 2).mean((0, 2, 3))
     ended = []
     for loss in losses[:4]:
         (gradient,) = torch.autograd.grad(loss, begun, retain_graph=True)
-        ended += reversal.ended(images, begun.detach(), gradient.sign())
+        ended += reversal.perturb(images, begun.detach(), gradient.sign())
     displaced = torch.stack(
         [((unit_outputs(model, x)["layer2.0.conv1"] - clean) ** 2).mean((0, 2, 3))[:4] for x in ended]
     )
@@ -135,7 +135,7 @@ def test_a_reversed_image_displaces_its_map_more_than_another(victim: Make, batc
 
 def test_the_loss_decides_between_equal_accuracies_only() -> None:
     hits, losses = torch.tensor([0.5, 0.4, 0.5, 0.4]).double(), torch.tensor([90.0, 0.1, 0.2, 3.0]).double()
-    scores = Answers({"conv": hits}, {"conv": losses}, samples=10, forward=0, backward=0).scores()["conv"]
+    scores = UnitResponses({"conv": hits}, {"conv": losses}, samples=10, forward=0, backward=0).scores()["conv"]
     assert scores.argsort().tolist() == [3, 1, 0, 2]
     assert ((hits - scores) >= 0).all() and ((hits - scores) < 0.1).all()
 
@@ -143,7 +143,7 @@ def test_the_loss_decides_between_equal_accuracies_only() -> None:
 @pytest.mark.parametrize("faithful", [False, True])
 def test_75_maps_of_the_paper_s_network_go(faithful: bool, digits: tuple[Images, Images], run: Run) -> None:
     params = catalog.resolve("models", "preact_resnet18", {})
-    model = weights.untrained("preact_resnet18", params, digits[0].format, run)
+    model = weights.build("preact_resnet18", params, digits[0].format, run)
     FeatureMapPruning(faithful=faithful).prune(model, drawn(model), run)
     pruned = [(row["layer"], row["unit"]) for row in run.rows if row["pruned"]]
     convolutions = dead(model, nn.Conv2d)
@@ -178,7 +178,7 @@ def test_faithful_prunes_in_the_order_of_the_modules_what_it_scored_in_that_of_e
     judged = drawn(model)
     method = FeatureMapPruning(p=2, faithful=True)
     method.prune(model, judged, run)
-    lowest = {name: sorted(method.lowest(hits)) for name, hits in judged.hits.items()}
+    lowest = {name: sorted(method.lowest_units(hits)) for name, hits in judged.hits.items()}
     maps, gammas = dead(model, nn.Conv2d), dead(model, nn.BatchNorm2d)
     assert maps["layer1.0.conv2"] == lowest["layer1.0.conv2"]  # a block without a shortcut: both orders agree
     scored, pruned = ["shortcut.0", "conv1", "conv2"], ["conv1", "conv2", "shortcut.0"]
@@ -195,10 +195,10 @@ def test_faithful_takes_the_sum_for_a_block_s_last_map(victim: Make, batch: Batc
     assert torch.equal(summed["layer2.0.conv2"], total) and torch.equal(summed["conv1"], alone["conv1"])
 
 
-def test_faithful_normalises_twice(victim: Make, digits: tuple[Images, Images], run: Run) -> None:
+def test_faithful_normalizes_twice(victim: Make, digits: tuple[Images, Images], run: Run) -> None:
     model = victim()
-    once, _ = FeatureMapPruning().sampled(model, digits[0], run)
-    twice, labels = FeatureMapPruning(faithful=True).sampled(model, digits[0], run)
+    once, _ = FeatureMapPruning().sample(model, digits[0], run)
+    twice, labels = FeatureMapPruning(faithful=True).sample(model, digits[0], run)
     assert once.shape[0] == len(digits[0]) and once.min() >= 0 and once.max() <= 1
     assert twice.shape[0] == len(labels) == 32 and twice.min() < 0 and twice.max() > 1
 
@@ -208,14 +208,14 @@ def test_pruning_nothing_is_fine_tuning(victim: Make, digits: tuple[Images, Imag
     method = FeatureMapPruning(p=10**9, epochs=2, samples=4)
     run = Run("digits", 0)
     method(victim=pruned, holdout=digits[0][:80], run=run)
-    method.fine_tuned(tuned, digits[0][:80], Run("digits", 0))
+    method.fine_tune(tuned, digits[0][:80], Run("digits", 0))
     assert run.notes["pruned_share"] == 0
     for key, value in pruned.network.state_dict().items():
         assert torch.equal(value, tuned.network.state_dict()[key]), key
 
 
 def test_the_learning_rate_ends_at_1e_4() -> None:
-    recipe = Annealed(epochs=10, lr=0.01, schedule="cosine")
+    recipe = AnnealedRecipe(epochs=10, lr=0.01, schedule="cosine")
     rates = [recipe.lr_at(epoch, epoch / 10) for epoch in (0, 5, 10)]
     assert rates == pytest.approx([0.01, (0.01 + 1e-4) / 2, 1e-4])
 
@@ -233,7 +233,7 @@ def test_hidden_neurons_are_maps(digits: tuple[Images, Images], run: Run) -> Non
     model = Model("perceptron", Perceptron(crop=0, flip=False), digits[0].format)
     images = digits[0][:32]
     FeatureMapPruning(p=4, epochs=0).__call__(victim=model, holdout=images, run=run)
-    hidden = [module for module in model.network.modules() if computes(module)]
+    hidden = list(model.units().values())
     assert [len(module.weight) for module in hidden] == [6, 8]  # type: ignore[arg-type]
     for name, module, count in zip(("1", "3"), hidden, (1, 2), strict=True):
         gone = [row["unit"] for row in run.rows if row["layer"] == name and row["pruned"]]

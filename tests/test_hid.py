@@ -12,15 +12,18 @@ import torch
 from conftest import poisoned, secret
 
 from workflow_scripts.analyses.selection_quality import SelectionQuality
-from workflow_scripts.common import catalog, files, weights
+from workflow_scripts.common import catalog, files
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.defenses.hid import joined, lowest
-from workflow_scripts.models import Extractor, Model
+from workflow_scripts.defenses.hid import lowest_loss_mask, with_head
 from workflow_scripts.models.probe import Probe
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.extractor import Extractor
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.mixmatch import MixMatch, cycle_batches, mixmatch, sharpen
 from workflow_scripts.training.inference import accuracy, logits
-from workflow_scripts.training.mixmatch import MixMatch, endless, mixmatch, sharpened
+from workflow_scripts.training.loader import Batch
 
 SHORT = {"ssl_epochs": 1, "head_epochs": 3, "semi_epochs": 1, "ssl_batch_size": 64, "hidden": (24, 16), "samples": 100}
 
@@ -67,7 +70,7 @@ def test_the_joined_model_answers_as_the_probe(
     below = untrained()
     below.recipe = replace(below.recipe, precision="fp32")
     probe = Model("probe", Probe(hidden=(24, 16)), digits[0].format, Extractor(below)).eval()
-    model = joined(below, probe, (24, 16)).eval()
+    model = with_head(below, probe, (24, 16)).eval()
     expected = logits(probe, digits[1].images)
     assert torch.allclose(logits(model, digits[1].images), expected, atol=1e-5)
     assert all(p.requires_grad for p in model.parameters()) and not any(p.requires_grad for p in below.parameters())
@@ -80,35 +83,35 @@ def test_the_joined_model_answers_as_the_probe(
 def test_the_lowest_of_each_class_are_selected() -> None:
     losses = np.array([3.0, 1.0, 2.0, 4.0, 0.1, 0.2])
     labels = np.array([0, 0, 0, 0, 1, 1])
-    assert lowest(losses, labels, 0.5).tolist() == [False, True, True, False, True, False]
-    assert lowest(losses, labels, 1.0).all()
+    assert lowest_loss_mask(losses, labels, 0.5).tolist() == [False, True, True, False, True, False]
+    assert lowest_loss_mask(losses, labels, 1.0).all()
 
 
 def test_sharpening_keeps_the_order_and_the_sum() -> None:
     uncertain = torch.tensor([[0.5, 0.3, 0.2]])
-    sharp = sharpened(uncertain, 0.5)
+    sharp = sharpen(uncertain, 0.5)
     assert torch.allclose(sharp, torch.tensor([[0.25, 0.09, 0.04]]) / 0.38) and torch.allclose(
         sharp.sum(1), torch.ones(1)
     )
-    assert torch.allclose(sharpened(uncertain, 1.0), uncertain)
+    assert torch.allclose(sharpen(uncertain, 1.0), uncertain)
 
 
-def test_unlabelled_batches_never_end(digits: tuple[Images, Images], run: Run) -> None:
-    drawn = list(islice(endless(digits[0][:40], 20, run, "semi"), 5))
+def test_unlabeled_batches_never_end(digits: tuple[Images, Images], run: Run) -> None:
+    drawn = list(islice(cycle_batches(digits[0][:40], 20, run, "semi"), 5))
     assert [len(batch) for batch in drawn] == [20] * 5
     first, second = (torch.cat(drawn[at : at + 2]).sort(0).values for at in (0, 2))
     assert torch.equal(first, second) and not torch.equal(drawn[0], drawn[2])
 
 
-def test_mixmatch_looks_at_no_label_of_the_unlabelled(
+def test_mixmatch_looks_at_no_label_of_the_unlabeled(
     digits: tuple[Images, Images], untrained: Callable[[], Model]
 ) -> None:
     learned = []
     for labels in (digits[0].labels[40:80], np.zeros(40, np.int64)):
         model = untrained()
         recipe = replace(model.recipe, epochs=2)
-        unlabelled = replace(digits[0][40:80], labels=labels)
-        mixmatch(model, digits[0][:40], unlabelled, recipe, Run("digits", 0), phase="semi")
+        unlabeled = replace(digits[0][40:80], labels=labels)
+        mixmatch(model, digits[0][:40], unlabeled, recipe, Run("digits", 0), phase="semi")
         learned.append(model.network.state_dict().values())
     assert all(torch.equal(*pair) for pair in zip(*learned, strict=True))
 
@@ -128,7 +131,7 @@ def test_without_mixing_and_guesses_mixmatch_is_supervised(
     mixing = MixMatch(model, small, digits[0][32:64], model.recipe, Run("digits", 0), "semi", 0.5, 1e-9, 0.0)
     images = torch.from_numpy(small.images).permute(0, 3, 1, 2)
     before = {key: value.clone() for key, value in model.network.state_dict().items()}
-    _, loss = mixing.gradients(images, torch.from_numpy(small.labels))
+    _, loss = mixing.step(Batch(images, torch.from_numpy(small.labels), torch.arange(len(small))))
     expected = torch.nn.functional.cross_entropy(model(images), torch.from_numpy(small.labels))
     assert torch.allclose(loss, expected, rtol=1e-4)
     assert all(torch.equal(value, before[key]) for key, value in model.network.state_dict().items())

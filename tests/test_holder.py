@@ -15,24 +15,26 @@ from conftest import poisoned, quick
 from torch import nn
 
 from workflow_scripts.analyses.unit_scores import UnitScores
-from workflow_scripts.common import catalog, files, weights
+from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.clp import lipschitz_bounds
-from workflow_scripts.models import Extractor, Model
+from workflow_scripts.figures.score_density import ScoreDensity
 from workflow_scripts.models.probe import Probe
-from workflow_scripts.pruning.thresholds import threshold, valley
-from workflow_scripts.pruning.units import layers
-from workflow_scripts.reporting.figures.score_density import ScoreDensity
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.extractor import Extractor
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy, logits
 from workflow_scripts.training.loop import train as fit
+from workflow_scripts.units.layers import unit_layers
+from workflow_scripts.units.thresholds import choose_threshold, find_valley
 
 PRUNING = [
     name
-    for name in catalog.names("defenses")
-    if "log_units" in catalog.source("defenses", name).read_text()
+    for name in catalog.list_methods("defenses")
+    if "log_units" in catalog.source_file("defenses", name).read_text()
     and "victim" in catalog.describe("defenses", name).asks
 ]
 
@@ -41,7 +43,7 @@ PRUNING = [
 def probe(digits: tuple[Images, Images], victim: Callable[[], Model]) -> Callable[[], Model]:
     """Makes copies of a head trained on poisoned labels above the features of the victim."""
     shape = Probe(hidden=(24, 16), epochs=10, lr=0.1, batch_size=32, weight_decay=0.0)
-    model = weights.untrained("probe", asdict(shape), digits[0].format, Run("digits", 0), Extractor(victim()))
+    model = weights.build("probe", asdict(shape), digits[0].format, Run("digits", 0), Extractor(victim()))
     fit(model, poisoned(digits[0]), model.recipe, Run("digits", 0))
     return lambda: copy.deepcopy(model)
 
@@ -84,7 +86,7 @@ def test_at_alpha_1_a_linear_neurons_constant_is_the_bound_of_channel_lipschitz_
     by_sign = scores(model, digits[0], estimator="neuron", alpha=1.0, norm="linf")
     by_loss = scores(model, digits[0], estimator="head", alpha=1.0)
     by_image = scores(model, digits[0], alpha=1.0)
-    for layer in layers(model.network):
+    for layer in unit_layers(model):
         weight = layer.sources[0].weight.detach()
         assert torch.allclose(by_norm[layer.name], lipschitz_bounds(layer), rtol=1e-4)
         assert torch.allclose(by_sign[layer.name], weight.abs().sum(1) / weight.shape[1] ** 0.5, rtol=1e-4)
@@ -108,7 +110,7 @@ def test_the_constant_of_a_channel_is_at_most_the_norm_of_its_map(
     """A convolution's output moves no further than the sum of its kernel's absolute values by its input's move."""
     model = victim()
     found = scores(model, digits[0], alpha=1.0, samples=50)
-    for layer in layers(model.network):
+    for layer in unit_layers(model):
         assert layer.norm is not None and layer.norm.running_var is not None
         gain = layer.norm.weight.abs() / (layer.norm.running_var + layer.norm.eps).sqrt()
         bound = gain * sum(source.weight.abs().flatten(1).sum(1) for source in layer.sources)
@@ -149,24 +151,24 @@ def test_a_share_of_0_leaves_the_head_as_it_is(probe: Callable[[], Model], digit
 def test_the_valley_lies_between_two_heaps() -> None:
     generator = torch.Generator().manual_seed(0)
     heap, few = torch.randn(200, generator=generator), 8 + 0.3 * torch.randn(10, generator=generator)
-    bottom = valley(torch.cat([heap, few]).double())
+    bottom = find_valley(torch.cat([heap, few]).double())
     assert bottom is not None and heap.max() < bottom < few.min()
-    mirrored = valley(-torch.cat([heap, few]).double())
+    mirrored = find_valley(-torch.cat([heap, few]).double())
     assert mirrored is None or mirrored > 0  # few low scores are no reason to prune the many
 
 
 def test_where_there_is_no_valley_the_highest_share_goes() -> None:
     scores = torch.linspace(1, 2, 100)
-    assert valley(scores.double().log()) is None
+    assert find_valley(scores.double().log()) is None
     for rule in ("valley", "top"):
-        assert int((scores >= threshold(scores, rule, share=0.07, u=3.0)).sum()) == 7
-    assert valley(torch.ones(50).double()) is None and valley(torch.ones(2).double()) is None
+        assert int((scores >= choose_threshold(scores, rule, share=0.07, u=3.0)).sum()) == 7
+    assert find_valley(torch.ones(50).double()) is None and find_valley(torch.ones(2).double()) is None
 
 
 def test_sigma_finds_outliers_of_the_logarithm() -> None:
     scores = torch.cat([torch.linspace(1, 2, 50), torch.tensor([30.0, 0.0])])
-    assert torch.nonzero(scores >= threshold(scores, "sigma", share=0.05, u=3.0)).flatten().tolist() == [50]
-    counts = [int((scores >= threshold(scores, "sigma", share=0.05, u=u)).sum()) for u in (0.0, 1.0, 3.0, 9.0)]
+    assert torch.nonzero(scores >= choose_threshold(scores, "sigma", share=0.05, u=3.0)).flatten().tolist() == [50]
+    counts = [int((scores >= choose_threshold(scores, "sigma", share=0.05, u=u)).sum()) for u in (0.0, 1.0, 3.0, 9.0)]
     assert all(more >= fewer for more, fewer in pairwise(counts)) and counts[-1] == 0
 
 
@@ -186,7 +188,7 @@ def test_every_pruning_defense_works_on_a_probe(
     if not set(asked) <= set(given):
         pytest.skip("a control that asks for more")
     defended = quick("defenses", name)(**{key: given[key] for key in asked})
-    found = {layer.name: len(layer) for layer in layers(model.network)} | {"linear": 16}
+    found = {layer.name: len(layer) for layer in unit_layers(model)} | {"linear": 16}
     units = [row for row in run.rows if row["kind"] == "unit"]
     assert units and all(row["unit"] < found[row["layer"]] for row in units)
     assert 0 <= run.notes["pruned_share"] < 1 and "diverged" not in run.notes

@@ -5,15 +5,17 @@ import pytest
 import torch
 
 from workflow_scripts.common.images import ImageFormat
-from workflow_scripts.common.truth import loudness
-from workflow_scripts.evaluation.checks import Context, Row, averaged, failed
+from workflow_scripts.common.truth import trigger_visibility
+from workflow_scripts.evaluation.checks import Context, Row, failed_checks, rows_averaged
 from workflow_scripts.evaluation.metrics import der, rates, wilson
-from workflow_scripts.reporting.aggregate import interval
+from workflow_scripts.reporting.aggregate import mean_and_interval
 from workflow_scripts.training.inference import predict
 
 
 def judge(label: list[int], target: list[int], prediction: list[int], triggered: list[int]) -> Row:
-    return rates(np.array(triggered, bool), np.array(label), np.array(target), np.array(prediction))
+    return rates(
+        np.array(triggered, bool), np.array(label), np.array(target), np.array(prediction), np.zeros(len(label), bool)
+    )
 
 
 def test_acc_asr_and_ra_by_hand() -> None:
@@ -91,10 +93,10 @@ def test_wilson_against_published_values() -> None:
 
 def test_student_interval_by_hand() -> None:
     # 1, 2, 3: mean 2, s = 1, t(2, 0.975) = 4.3027: half width 4.3027 / sqrt 3
-    mean, low, high = interval([1.0, 2.0, 3.0])
+    mean, low, high = mean_and_interval([1.0, 2.0, 3.0])
     assert mean == 2 and high is not None and low is not None
     assert high - mean == pytest.approx(4.30265 / 3**0.5, rel=1e-5) == mean - low
-    assert interval([5.0]) == (5.0, None, None) and interval([]) == (None, None, None)
+    assert mean_and_interval([5.0]) == (5.0, None, None) and mean_and_interval([]) == (None, None, None)
 
 
 def test_loudness_by_hand() -> None:
@@ -102,7 +104,7 @@ def test_loudness_by_hand() -> None:
     clean = np.full((2, 2, 2, 1), 100, np.uint8)
     triggered = clean.copy()
     triggered[0] += 2
-    found = loudness(clean, triggered)
+    found = trigger_visibility(clean, triggered)
     assert found["trigger_psnr"] == pytest.approx(10 * np.log10(255**2 / 4))
     assert found["trigger_rms"] == pytest.approx(1.0)  # (2 + 0) / 2
 
@@ -130,7 +132,7 @@ def context(seeds: int = 3, **more: object) -> Context:
     ],
 )
 def test_checks(judged: Row, against: Context, expected: list[str]) -> None:
-    assert failed(judged, against) == expected
+    assert failed_checks(judged, against) == expected
 
 
 def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
@@ -140,7 +142,7 @@ def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
         return row(0.9, 0.5, pruned_share=share, der=der, pruned_layers=layers, finetune_epochs=epochs, control=True)
 
     def verdict(*controls: Row) -> bool:
-        return "no_better_than_random" in failed(pruned, context(random=list(controls)))
+        return "no_better_than_random" in failed_checks(pruned, context(random=list(controls)))
 
     assert not verdict()
     assert verdict(random(0.1, 0.6)) and not verdict(random(0.1, 0.59))
@@ -151,5 +153,5 @@ def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
 
 def test_averages_leave_out_these_two_and_only_these() -> None:
     names = ("not_implanted", "collapsed", "broke_model", "no_better_than_random", "few_seeds", "diverged")
-    kept = averaged([{"checks": [name]} for name in names])
+    kept = rows_averaged([{"checks": [name]} for name in names])
     assert [r["checks"][0] for r in kept] == [n for n in names if n not in ("not_implanted", "diverged")]

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from conftest import secret
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.analyses.unlearning import WHEN, activations, correlations
+from workflow_scripts.analyses.unlearning import WHEN, correlations, mean_activations
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.weight_change import neurons
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loader import to_network
+from workflow_scripts.units.weight_change import neuron_layers
 
 Measure = Callable[..., Measured]
 LAST = "layer3.0.conv2"
@@ -110,7 +110,7 @@ def test_an_activation_is_the_mean_of_what_is_positive(
     with torch.no_grad():
         model.eval()(to_network(torch.from_numpy(images)))
     expected = F.relu(kept[0].float()).mean((0, 2, 3)).numpy()
-    assert activations(model, images, LAST) == pytest.approx(expected, rel=1e-4)
+    assert mean_activations(model, images, LAST) == pytest.approx(expected, rel=1e-4)
 
 
 def test_rank_correlation_asks_for_order_only() -> None:
@@ -127,7 +127,7 @@ def test_gradient_norms_of_one_batch_are_those_of_autograd(
     model, holdout = victim().train(), digits[0][:80]
     loss = F.cross_entropy(model(to_network(torch.from_numpy(holdout.images))), torch.from_numpy(holdout.labels))
     loss.backward()  # type: ignore[no-untyped-call]
-    gradients = [layer.weight.grad for layer in neurons(model.network).values()]
+    gradients = [layer.weight.grad for layer in neuron_layers(model).values()]
     expected = torch.cat([gradient.abs().flatten(1).sum(1) for gradient in gradients])  # type: ignore[union-attr]
     assert table["victim"].to_numpy() == pytest.approx(expected.numpy(), rel=1e-3)
     assert about["loss"]["victim"] == pytest.approx(loss.item(), rel=1e-4)

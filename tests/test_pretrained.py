@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from workflow_scripts.networks.extractor import Extractor, penultimate
 
 from workflow_scripts.auxiliaries.pretrained import Pretrained
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Extractor, Model, features_of
-from workflow_scripts.models.encoder import imported
+from workflow_scripts.models.encoder import import_library
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loop import train as fit
 
-OTHERS = [name for name in catalog.names("auxiliaries") if catalog.describe("auxiliaries", name).traits["seedless"]]
+OTHERS = [
+    name for name in catalog.list_methods("auxiliaries") if catalog.describe("auxiliaries", name).traits["seedless"]
+]
 Saved = tuple[Pretrained, Callable[[torch.Tensor], torch.Tensor]]
 """The auxiliary of a folder, and what its library gives for uint8 images (B, 3, H, W)."""
 
@@ -40,11 +44,11 @@ def test_pretrained_encoders_see_no_image_and_say_where_they_come_from(
 
 
 def untrained_encoder(form: ImageFormat) -> Model:
-    return weights.untrained("encoder", catalog.resolve("models", "encoder"), form, Run("digits", 0))
+    return weights.build("encoder", catalog.resolve("models", "encoder"), form, Run("digits", 0))
 
 
 def saved_timm(folder: Path) -> Saved:
-    timm = imported("timm")
+    timm = import_library("timm")
     network = timm.create_model("test_resnet", num_classes=7).eval()
     timm.models.save_for_hf(network, folder, safe_serialization=True)
     images = prepared((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 160, cubic=False)
@@ -54,7 +58,7 @@ def saved_timm(folder: Path) -> Saved:
 
 
 def saved_open_clip(folder: Path) -> Saved:
-    open_clip = imported("open_clip")
+    open_clip = import_library("open_clip")
     vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
     text = {"context_length": 4, "vocab_size": 8, "width": 16, "heads": 2, "layers": 1}
     model = {"embed_dim": 12, "vision_cfg": vision, "text_cfg": text, "quick_gelu": True}
@@ -70,7 +74,7 @@ def saved_open_clip(folder: Path) -> Saved:
 
 def saved_align(folder: Path) -> Saved:
     """With a preprocessor as `kakaobrain/align-base` has it: bytes to -1 … 1."""
-    transformers = imported("transformers")
+    transformers = import_library("transformers")
     block: dict[str, Any] = {"kernel_sizes": [3], "in_channels": [32], "out_channels": [16], "strides": [1]}
     vision = {**block, "num_block_repeats": [1], "expand_ratios": [1], "width_coefficient": 0.25, "image_size": 40}
     config = transformers.AlignConfig(text_config={**TINY, "vocab_size": 20}, vision_config=vision, projection_dim=8)
@@ -88,7 +92,7 @@ def saved_align(folder: Path) -> Saved:
 
 
 def saved_blip2(folder: Path) -> Saved:
-    transformers = imported("transformers")
+    transformers = import_library("transformers")
     language = {"model_type": "opt", "vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 1, "ffn_dim": 16}
     config = transformers.Blip2Config(
         vision_config={**TINY, "image_size": 28, "patch_size": 14},
@@ -116,8 +120,8 @@ def prepared(mean: Any, std: Any, size: int, cubic: bool = True) -> Callable[[to
     from torchvision.transforms import InterpolationMode, v2
 
     mode = InterpolationMode.BICUBIC if cubic else InterpolationMode.BILINEAR
-    resize, normalise = v2.Resize((size, size), mode, antialias=True), v2.Normalize(mean, std)
-    return lambda images: normalise(resize(images.float() / 255).clamp(0, 1))
+    resize, normalize = v2.Resize((size, size), mode, antialias=True), v2.Normalize(mean, std)
+    return lambda images: normalize(resize(images.float() / 255).clamp(0, 1))
 
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -134,7 +138,7 @@ def test_an_encoder_gives_what_its_library_gives(kind: str, digits: tuple[Images
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     shutil.rmtree(tmp_path / "folder")
     weights.save(tmp_path / "model.safetensors", made[0], {})
-    extractor = weights.frozen(tmp_path / "model.safetensors", torch.device("cpu"))
+    extractor = weights.load_frozen(tmp_path / "model.safetensors", torch.device("cpu"))
     images = torch.from_numpy(digits[1].images[:4]).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = reference(images)
@@ -151,21 +155,21 @@ def test_a_probe_learns_on_an_encoder(digits: tuple[Images, Images], tmp_path: P
     model = auxiliary(untrained_encoder(digits[0].format), Run("digits", 0))
     changed = {"hidden": (64,), "epochs": 60, "weight_decay": 0.0, "batch_size": 32}
     params = {**catalog.resolve("models", "probe"), **changed}
-    probe = weights.untrained("probe", params, digits[0].format, Run("digits", 0), Extractor(model))
+    probe = weights.build("probe", params, digits[0].format, Run("digits", 0), Extractor(model))
     fit(probe, digits[0], probe.recipe, Run("digits", 0))
     assert accuracy(probe, digits[1]) > 0.4
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_an_image_of_one_channel_is_encoded_as_grey(digits: tuple[Images, Images], tmp_path: Path) -> None:
+def test_an_image_of_one_channel_is_encoded_as_gray(digits: tuple[Images, Images], tmp_path: Path) -> None:
     torch.manual_seed(0)
     auxiliary, _ = saved_open_clip(tmp_path / "folder")
-    grey = ImageFormat((16, 16, 1), digits[0].format.classes, (0.5,), (0.25,))
+    gray = ImageFormat((16, 16, 1), digits[0].format.classes, (0.5,), (0.25,))
     images = torch.from_numpy(digits[1].images[:4]).permute(0, 3, 1, 2)
-    one, three = (auxiliary(untrained_encoder(form), Run("digits", 0)).eval() for form in (grey, digits[0].format))
-    assert torch.equal(features_of(one, images[:, :1]), features_of(three, images))
+    one, three = (auxiliary(untrained_encoder(form), Run("digits", 0)).eval() for form in (gray, digits[0].format))
+    assert torch.equal(penultimate(one, images[:, :1]), penultimate(three, images))
     with pytest.raises(UserError, match="2 channels"):
-        untrained_encoder(replace(grey, shape=(16, 16, 2)))
+        untrained_encoder(replace(gray, shape=(16, 16, 2)))
 
 
 def test_every_mistake_with_a_folder_is_one_line(
@@ -193,7 +197,7 @@ def test_every_mistake_with_a_folder_is_one_line(
 
 def test_an_encoder_without_all_of_its_weights_is_refused(digits: tuple[Images, Images], tmp_path: Path) -> None:
     """transformers would draw the missing ones at random."""
-    transformers = imported("transformers")
+    transformers = import_library("transformers")
     config = transformers.ViTConfig(**TINY, image_size=32, patch_size=16)
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
     transformers.ViTImageProcessor().save_pretrained(tmp_path)

@@ -14,9 +14,9 @@ from synthetic import SYNTHETIC
 
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Cell, Study, Table
-from workflow_scripts.evaluation.collecting import SCHEMA, summary
+from workflow_scripts.evaluation.collecting import SCHEMA, summarize
 from workflow_scripts.reporting import plotting, tables
-from workflow_scripts.reporting.aggregate import AVERAGE, places, rows_of
+from workflow_scripts.reporting.aggregate import AVERAGE, study_rows, table_cells
 
 VALUES: dict[tuple[str, str], list[tuple[float, float | None]]] = {  # attack, defense -> (acc, asr) of seeds 0, 1, 2
     ("none", "none"): [(0.99, None), (0.98, None), (0.97, None)],
@@ -55,7 +55,7 @@ def metrics(tmp_path: Path) -> str:
 
 
 def test_means_intervals_and_the_average(metrics: str) -> None:
-    found = {(p.row, p.column, p.metric): p for p in places(study(), rows_of(study(), metrics))}
+    found = {(p.row, p.column, p.metric): p for p in table_cells(study(), study_rows(study(), metrics))}
     one = found["badnets", "ft", "asr"]
     assert one.mean == pytest.approx(0.2) and one.n == 3
     assert one.high == pytest.approx(0.2 + 4.30265 * 0.1 / 3**0.5, rel=1e-5)
@@ -90,7 +90,7 @@ def test_the_table_in_four_forms(metrics: str, tmp_path: Path) -> None:
 
 
 def test_the_summary_is_in_percent_over_what_implanted(metrics: str) -> None:
-    found = summary(pq.read_table(metrics), {"one": [list(cell) for cell in study().cells]})
+    found = summarize(pq.read_table(metrics), {"one": [list(cell) for cell in study().cells]})
     assert found["one"]["ft"]["acc"] == pytest.approx(96.5)
     assert found["one"]["ft"]["asr"] == pytest.approx(28.33)
     assert found["one"]["ft"]["der"] is None
@@ -115,10 +115,10 @@ def analysed(name: str, first_seed: bool, folder: Path) -> list[str]:
     return paths
 
 
-@pytest.mark.parametrize("name", catalog.names("figures"))
+@pytest.mark.parametrize("name", catalog.list_methods("figures"))
 def test_a_figure_has_no_labels_that_overlap(name: str, long_name: None, metrics: str, tmp_path: Path) -> None:
     described = catalog.describe("figures", name)
-    asked = [key for key in described.asks if key in catalog.names("analyses")]
+    asked = [key for key in described.asks if key in catalog.list_methods("analyses")]
     inputs = {key: analysed(key, described.traits.get("first_seed", False), tmp_path) for key in asked}
     figure = plotting.draw(name, {}, study(), Inputs(metrics=metrics, **inputs))
     output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))

@@ -11,20 +11,20 @@ import torch
 from conftest import poisoned, quick, secret
 from torch import nn
 
+from workflow_scripts.analyses._logged import Scored, neurons_by_layer, suspicion
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.defenses import Defense
-from workflow_scripts.evaluation.predictions import answers, judged
-from workflow_scripts.models import Architecture, Head, Model
-from workflow_scripts.pruning.scores import Scored, neurons, suspicion
-from workflow_scripts.pruning.tac import trigger_activated_change
-from workflow_scripts.pruning.units import layers
-from workflow_scripts.reporting.figures.agreement import correlation
-from workflow_scripts.reporting.figures.coverage import coverage
-from workflow_scripts.reporting.scored import distinct
+from workflow_scripts.evaluation.predictions import metrics_by_protocol, prediction_table
+from workflow_scripts.figures._scored import drop_duplicate_orders
+from workflow_scripts.figures.agreement import correlation
+from workflow_scripts.figures.coverage import coverage
+from workflow_scripts.networks.model import Architecture, Head, Model
 from workflow_scripts.training.inference import predict
+from workflow_scripts.units.layers import unit_layers
+from workflow_scripts.units.tac import trigger_activated_change
 
 Analyse = Callable[..., tuple[pa.Table, dict[str, Any]]]
 BRIGHT = 255
@@ -99,15 +99,15 @@ def test_layers_are_compared_as_a_defense_says() -> None:
     scored = Scored(layer, np.tile(np.arange(4), 2), np.array([1.0, 2, 3, 4, 10, 10, 10, 50]), np.zeros(8, bool))
     defense = type("Scores", (Defense,), {"suspicious": "high"})()
     assert suspicion(scored, defense).argmax() == 7 and suspicion(scored, defense)[:4].max() < 10
-    within = type("Within", (Defense,), {"suspicious": "low", "compared": "rank"})()
+    within = type("Within", (Defense,), {"suspicious": "low", "compare_by": "rank"})()
     assert suspicion(scored, within).tolist() == [1, 0.75, 0.5, 0.25, 0.75, 0.75, 0.75, 0.25]
-    outliers = type("Outliers", (Defense,), {"suspicious": "high", "compared": "deviation"})()
+    outliers = type("Outliers", (Defense,), {"suspicious": "high", "compare_by": "deviation"})()
     assert suspicion(scored, outliers)[[3, 7]] == pytest.approx([1.5 / (5 / 3) ** 0.5, 1.5])
 
 
 def test_scores_speak_of_convolutions(victim: Callable[[], Model]) -> None:
     last = ("layer3.0.conv2", "layer3.0.shortcut.0")
-    normalised = {
+    normalized = {
         "layer1.0.bn1": ("conv1",),
         "layer1.0.bn2": ("layer1.0.conv1",),
         "layer2.0.bn1": ("layer1.0.conv2",),  # and conv1, by the identity: but bn1 has read that
@@ -116,8 +116,13 @@ def test_scores_speak_of_convolutions(victim: Callable[[], Model]) -> None:
         "layer3.0.bn2": ("layer3.0.conv1",),
         "bn": last,
     }
-    own = {name: (name,) for group in normalised.values() for name in group}
-    assert neurons(victim().network) == {**normalised, **own, "linear": last[:1]}
+    own = {name: (name,) for group in normalized.values() for name in group}
+    found = neurons_by_layer(victim())
+    assert {key: tuple(part.name for part in parts) for key, parts in found.items()} == {
+        **normalized,
+        **own,
+        "linear": last[:1],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +184,10 @@ def test_figures_show_one_order_once(analyse: Analyse) -> None:
     spelled = {"random_pruning": {}, "random_pruning+share~0.2": {"share": 0.2}, "clp": {}, "clp+u~1.0": {"u": 1.0}}
     found = []
     for spelling, params in spelled.items():
-        table, about = analyse("neuron_scores", catalog.name(spelling), params)
+        table, about = analyse("neuron_scores", catalog.method_name(spelling), params)
         found.append((table, {**cell, "defense": spelling, **about}))
-    assert [about["defense"] for _, about in distinct(found)] == ["random_pruning", "clp"]
-    shown = distinct([*found, (found[0][0][:0], {})], only_controls=True)
+    assert [about["defense"] for _, about in drop_duplicate_orders(found)] == ["random_pruning", "clp"]
+    shown = drop_duplicate_orders([*found, (found[0][0][:0], {})], only_controls=True)
     assert [about["defense"] for _, about in shown] == ["random_pruning", "clp", "clp+u~1.0"]
 
 
@@ -229,9 +234,9 @@ def test_a_sweep_starts_at_the_victim_and_counts_what_it_silences(
 ) -> None:
     table, _ = analyse("sweep", name, {"epochs": 0, **({"share": 0.11} if name == "random_pruning" else {})})
     rows = table.to_pylist()
-    before = judged(answers(victim(), digits[1], secret(digits[1]), run))[0]
+    before = metrics_by_protocol(prediction_table(victim(), digits[1], secret(digits[1]), run))[0]
     assert rows[0]["units"] == 0 and all(rows[0][key] == before[key] for key in ("acc", "asr", "ra"))
-    total = sum(map(len, layers(victim().network))) if name == "random_pruning" else 32
+    total = sum(map(len, unit_layers(victim()))) if name == "random_pruning" else 32
     assert all(row["share"] == row["units"] / total for row in rows)
     assert [row["units"] for row in rows] == sorted({row["units"] for row in rows})
     assert rows[-1]["units"] == round(0.9 * total) and rows[-1]["acc"] < before["acc"]
@@ -245,7 +250,7 @@ def test_a_sweep_at_the_share_of_an_oracle_is_that_oracle(
     test, truth = digits[1], secret(digits[1])
     method = catalog.make("defenses", "tac_pruning", {"share": 0.1})
     model = method(victim=victim(), holdout=digits[0][:80], test=test, truth=truth, run=run)
-    defended = judged(answers(model, test, truth, run))[0]
+    defended = metrics_by_protocol(prediction_table(model, test, truth, run))[0]
     table, _ = analyse("sweep", "tac_pruning", {"share": 0.1})
     (own,) = (row for row in table.to_pylist() if row["own"])
     assert all(own[key] == defended[key] for key in ("acc", "asr", "ra"))

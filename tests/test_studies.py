@@ -10,7 +10,11 @@ from workflow_scripts.common import catalog, config, studies
 from workflow_scripts.common.cells import Cell, Study
 from workflow_scripts.common.errors import UserError
 
-SETTINGS = {"models": {"preact_resnet18": "preact_small"}, "ratios": {"sig": 0.08}, "ft": {"epochs": 20}}
+SETTINGS = {
+    "replace_models": {"preact_resnet18": "preact_small"},
+    "largest_ratios": {"sig": 0.08},
+    "defenses": {"ft": {"epochs": 20}},
+}
 CONFIG = {"studies": ["one"], "datasets": {"digits": {"loader": "digits"}}, "settings": {"digits": SETTINGS}}
 GRID = {
     "dataset": "digits",
@@ -61,10 +65,10 @@ def test_a_cell_has_one_spelling(folder: Path, entry: Any, spelling: str) -> Non
 
 def test_a_spelling_resolves_to_what_was_given() -> None:
     given = {"lr": 1e20, "epochs": 7, "batch_size": 32}
-    spelling = catalog.canonical("defenses", "ft", given, None)
+    spelling = catalog.canonical_spelling("defenses", "ft", given, None)
     assert "+" not in spelling.replace("+epochs", "").replace("+lr", "").replace("+batch_size", "")
     assert catalog.resolve("defenses", spelling) == catalog.resolve("defenses", "ft") | given
-    wide = catalog.canonical("models", "preact_small", {"blocks": "1x2", "flip": False}, None)
+    wide = catalog.canonical_spelling("models", "preact_small", {"blocks": "1x2", "flip": False}, None)
     assert wide == "preact_small+flip~false+blocks~1x2"
     assert catalog.resolve("models", wide)["blocks"] == (1, 2)
 
@@ -127,10 +131,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"changed": {"datasets": {"digits": {"loader": "cifar10"}}}}, r"the loader cifar10 needs 'folder'"),
     ({"changed": {"datasets": {"digits": {"loader": "digits", "reserve": 2}}}}, r"reserve is 2; it must be a number"),
     ({"changed": {"settings": {"mnist": {}}}}, r"no dataset 'mnist'"),
-    ({"changed": {"settings": {"digits": {"tsbdd": {}}}}}, r"there is no method 'tsbdd'"),
-    ({"changed": {"settings": {"digits": {"ft": {"epoch": 3}}}}}, r"settings of digits: ft has no 'epoch'"),
-    ({"changed": {"settings": {"digits": {"ratios": {"sig": 2}}}}}, r"the ratio of sig is 2; it must be above 0"),
-    ({"changed": {"settings": {"digits": {"models": {"preact_small": "big"}}}}}, r"no 'big' among the models"),
+    ({"changed": {"settings": {"digits": {"defenses": {"tsbdd": {}}}}}}, r"no 'tsbdd' among the defenses"),
+    ({"changed": {"settings": {"digits": {"simclr": {}}}}}, r"no key 'simclr'; .*simclr belongs below auxiliaries"),
+    (
+        {"changed": {"settings": {"digits": {"defenses": {"ft": {"epoch": 3}}}}}},
+        r"settings of digits: ft has no 'epoch'",
+    ),
+    (
+        {"changed": {"settings": {"digits": {"largest_ratios": {"sig": 2}}}}},
+        r"the ratio of sig is 2; it must be above 0",
+    ),
+    ({"changed": {"settings": {"digits": {"replace_models": {"preact_small": "big"}}}}}, r"no 'big' among the models"),
     ({"changed": {"dataset": "mnist"}}, r"no dataset 'mnist'"),
     ({"changed": {"dataset": ["digits"]}}, r"no dataset \['digits'\]"),
     ({"changed": {"datasets": {"digits": {"loader": 3}}}}, r"loader is missing or no name"),

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.common import catalog, weights
+from workflow_scripts.common import catalog
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.units import layers
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.recipe import Recipe
+from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import accuracy
-from workflow_scripts.training.loader import Resident, crop_and_flip
+from workflow_scripts.training.loader import Resident
 from workflow_scripts.training.loop import train
-from workflow_scripts.training.recipe import Recipe
-from workflow_scripts.training.sgd import SGD
+from workflow_scripts.training.optimizers import SGD
+from workflow_scripts.units.layers import unit_layers
 
 CIFAR = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 PARAMETERS = {
@@ -29,32 +31,32 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", catalog.names("models"))
+@pytest.mark.parametrize("name", catalog.list_methods("models"))
 def test_parameter_counts(name: str, run: Run) -> None:
     """A model that is missing from the table fails: the count is the quickest check of an architecture."""
-    model = weights.untrained(name, catalog.resolve("models", name), CIFAR, run)
+    model = weights.build(name, catalog.resolve("models", name), CIFAR, run)
     assert sum(p.numel() for p in model.network.parameters()) == PARAMETERS[name]
 
 
 def test_preact_resnet18_is_the_fields_network(run: Run) -> None:
-    model = weights.untrained("preact_resnet18", catalog.resolve("models", "preact_resnet18"), CIFAR, run)
+    model = weights.build("preact_resnet18", catalog.resolve("models", "preact_resnet18"), CIFAR, run)
     kinds = [type(module).__name__ for module in model.network.modules()]
     assert (kinds.count("Conv2d"), kinds.count("BatchNorm2d")) == (20, 16)
     state = model.network.state_dict()
     assert {"conv1.weight", "layer1.0.bn1.running_mean", "layer2.0.shortcut.0.weight", "linear.bias"} <= state.keys()
     stages = 4 * 64 + (64 + 3 * 128) + (128 + 3 * 256) + (256 + 3 * 512)
-    assert sum(len(layer) for layer in layers(model.network) if layer.norm is not None) == stages
+    assert sum(len(layer) for layer in unit_layers(model) if layer.norm is not None) == stages
 
 
 @pytest.mark.parametrize("last_norm", [False, True])
 @pytest.mark.parametrize("stem", ["small", "large"])
 def test_every_shape_of_the_network_answers(last_norm: bool, stem: str, run: Run) -> None:
     params = catalog.resolve("models", f"preact_small+stem~{stem}+last_norm~{str(last_norm).lower()}")
-    model = weights.untrained("preact_small", params, CIFAR, run)
+    model = weights.build("preact_small", params, CIFAR, run)
     answers = model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert answers.shape == (2, 10) and answers.dtype == torch.float32
     assert hasattr(model.network, "bn") == last_norm
-    assert bool([x for x in layers(model.network) if x.norm is None]) != last_norm
+    assert bool([x for x in unit_layers(model) if x.norm is None]) != last_norm
 
 
 def test_uint8_and_unit_floats_are_the_same_images(
@@ -115,7 +117,7 @@ def test_crops_and_flips_are_those_of_a_slow_reference() -> None:
 def test_an_epoch_sees_every_image_once_but_for_a_small_last_batch(digits: tuple[Images, Images]) -> None:
     resident = Resident(digits[0][:50], torch.device("cpu"))
     for size, lengths in ((16, [16, 16, 16]), (20, [20, 20, 10]), (21, [21, 21]), (64, [50]), (200, [50])):
-        batches = list(resident.batches(size, torch.Generator().manual_seed(0)))
+        batches = list(resident.positions(size, torch.Generator().manual_seed(0)))
         assert [len(b) for b in batches] == lengths and resident.batch_count(size) == len(lengths)
         assert len(set(torch.cat(batches).tolist())) == sum(lengths)
 
@@ -132,14 +134,14 @@ def test_training_learns_and_repeats(untrained: Callable[[], Model], digits: tup
 
 def test_seeds_start_elsewhere(digits: tuple[Images, Images]) -> None:
     params = catalog.resolve("models", "preact_small")
-    first, other = (weights.untrained("preact_small", params, digits[0].format, Run("digits", s)) for s in (0, 1))
+    first, other = (weights.build("preact_small", params, digits[0].format, Run("digits", s)) for s in (0, 1))
     assert not torch.equal(first.network.conv1.weight, other.network.conv1.weight)  # type: ignore[union-attr, arg-type]
 
 
 def test_streams_are_named(run: Run) -> None:
-    draws = {purpose: run.numpy(purpose).integers(1 << 30) for purpose in ("selection", "holdout")}
-    assert draws["selection"] == run.numpy("selection").integers(1 << 30) != draws["holdout"]
-    assert draws["selection"] != Run("cifar10", 0).numpy("selection").integers(1 << 30)
+    draws = {purpose: run.numpy_rng(purpose).integers(1 << 30) for purpose in ("selection", "holdout")}
+    assert draws["selection"] == run.numpy_rng("selection").integers(1 << 30) != draws["holdout"]
+    assert draws["selection"] != Run("cifar10", 0).numpy_rng("selection").integers(1 << 30)
 
 
 def test_divergence_is_a_result(untrained: Callable[[], Model], digits: tuple[Images, Images], run: Run) -> None:
@@ -152,7 +154,7 @@ def test_divergence_is_a_result(untrained: Callable[[], Model], digits: tuple[Im
 def test_steps_import_neither_torchvision_nor_the_compiler() -> None:
     """Each costs a second in every job."""
     code = (
-        "import sys; from workflow_scripts.common import arguments, weights; import workflow_scripts.training.loop;"
+        "import sys; from workflow_scripts.jobs import job; from workflow_scripts.networks import weights; import workflow_scripts.training.loop;"
         "from workflow_scripts.defenses import abl, anp, clp, fp, ft, plain;"
         "print([m for m in ('torchvision', 'torch._dynamo', 'sklearn', 'pandas', 'matplotlib') if m in sys.modules])"
     )

@@ -14,24 +14,20 @@ from torch.func import functional_call
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.common.images import Images
+from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import fp
 from workflow_scripts.defenses import tsbd as module
-from workflow_scripts.defenses.tsbd import reinitialise, selected
-from workflow_scripts.models import Head, Model, head
+from workflow_scripts.defenses.tsbd import reinitialize, select_weights
 from workflow_scripts.models.preact_resnet18 import PreActResNet18
-from workflow_scripts.pruning.weight_change import (
-    PerLayer,
-    neuron_weight_changes,
-    neurons,
-    unlearned,
-    weight_changes,
-)
-from workflow_scripts.training.activeness import ActivenessAware
+from workflow_scripts.models.probe import Probe
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.sharpness import ActivenessAware
+from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy
-from workflow_scripts.training.loader import to_network
+from workflow_scripts.training.loader import Batch, to_network
 from workflow_scripts.training.loop import train
+from workflow_scripts.units.weight_change import PerLayer, neuron_layers, neuron_weight_changes, weight_changes
 
 Norm = Literal["per_tensor", "global"]
 
@@ -43,7 +39,7 @@ def holdout(digits: tuple[Images, Images]) -> Images:
 
 @pytest.fixture(scope="module")
 def changes(victim: Callable[[], Model], holdout: Images) -> PerLayer:
-    return weight_changes(victim(), unlearned(victim(), holdout, Run("digits", 0), epochs=3))
+    return weight_changes(victim(), unlearn(victim(), holdout, Run("digits", 0), epochs=3))
 
 
 def tsbd(**params: Any) -> Any:
@@ -54,28 +50,36 @@ def batch(data: Images) -> tuple[torch.Tensor, torch.Tensor]:
     return to_network(torch.from_numpy(data.images)), torch.from_numpy(data.labels)
 
 
+def as_batch(data: Images) -> Batch:
+    images, labels = batch(data)
+    return Batch(images, labels, torch.arange(len(labels)))
+
+
+CIFAR = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
+
+
 def parameters(model: Model) -> list[torch.Tensor]:
     return [p.detach().clone() for p in model.parameters()]
 
 
 def test_the_neurons_of_preact_resnet18_are_the_3904_that_are_no_shortcut() -> None:
-    found = neurons(PreActResNet18().build(3, 10))
+    found = neuron_layers(Model("preact_resnet18", PreActResNet18(), CIFAR))
     assert sum(len(layer.weight) for layer in found.values()) == 3904
     assert list(found)[0] == "conv1" and list(found)[-1] == "layer4.1.conv2"
     assert not any("shortcut" in name for name in found)
 
 
 def test_rows_of_hidden_linear_layers_are_neurons_and_the_classifier_has_none() -> None:
-    mlp = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), Head(3, 2))
-    assert list(neurons(mlp, "all")) == list(neurons(mlp, "linear")) == ["0", "2"]
+    mlp = Model("probe", Probe(hidden=(3, 3)), CIFAR)
+    assert list(neuron_layers(mlp, "all")) == list(neuron_layers(mlp, "linear")) == ["0", "2"]
     with pytest.raises(UserError, match="no convolution"):
-        neurons(mlp, "conv")
+        neuron_layers(mlp, "conv")
 
 
 def test_clean_unlearning_raises_the_loss_in_every_epoch(victim: Callable[[], Model], holdout: Images) -> None:
     run, model = Run("digits", 0), victim()
     before = parameters(model)
-    unlearned(model, holdout, run, epochs=5)
+    unlearn(model, holdout, run, epochs=5)
     losses = [-row["loss"] for row in run.rows if row["kind"] == "epoch"]
     assert len(losses) == 5 and all(b > a for a, b in zip(losses, losses[1:], strict=False))
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)), "a copy is unlearned"
@@ -83,14 +87,14 @@ def test_clean_unlearning_raises_the_loss_in_every_epoch(victim: Callable[[], Mo
 
 def test_unlearning_stops_at_its_accuracy(victim: Callable[[], Model], holdout: Images) -> None:
     run = Run("digits", 0)
-    unlearned(victim(), holdout, run, epochs=50, lr=1e-2, stop_accuracy=0.5)
+    unlearn(victim(), holdout, run, epochs=50, lr=1e-2, stop_accuracy=0.5)
     asked = [row["holdout_accuracy"] for row in run.rows if row["kind"] == "choice"]
     assert len(asked) < 50 and asked[-1] <= 0.5 and all(kept > 0.5 for kept in asked[:-1])
 
 
 def test_an_ascent_that_overflows_is_no_failure_of_the_defense(victim: Callable[[], Model], holdout: Images) -> None:
     run = Run("digits", 0)
-    model = unlearned(victim(), holdout, run, epochs=50, lr=1e30, stop_accuracy=0.0)
+    model = unlearn(victim(), holdout, run, epochs=50, lr=1e30, stop_accuracy=0.0)
     assert "diverged" not in run.notes and "not finite" in run.notes["unlearning"]
     assert all(torch.isfinite(value).all() for value in model.network.state_dict().values())
 
@@ -101,7 +105,7 @@ def test_schemes_mask_what_their_budget_says(scheme: Any, changes: PerLayer) -> 
     top = scores.topk(int(0.3 * len(scores))).values.min()
     pools = {name: score >= top for name, score in neuron_weight_changes(changes).items()}
     pool = sum(int(rows.sum()) * changes[name][0].numel() for name, rows in pools.items())
-    masks = selected(changes, scheme, 0.3, 0.6)
+    masks = select_weights(changes, scheme, 0.3, 0.6)
     count = sum(int(mask.sum()) for mask in masks.values())
     taken = torch.cat([changes[name][mask] for name, mask in masks.items()])
     equals = int((taken == taken.min()).sum())  # of the last one taken
@@ -113,13 +117,13 @@ def test_schemes_mask_what_their_budget_says(scheme: Any, changes: PerLayer) -> 
 
 
 def test_no_neurons_no_mask(changes: PerLayer) -> None:
-    assert not any(mask.any() for mask in selected(changes, "v3", 0.0, 0.7).values())
+    assert not any(mask.any() for mask in select_weights(changes, "v3", 0.0, 0.7).values())
 
 
 @pytest.mark.parametrize("scheme", ["v3", "random"])
 def test_only_what_is_masked_is_touched(scheme: Any, victim: Callable[[], Model], changes: PerLayer, run: Run) -> None:
-    model, masks = victim(), selected(changes, scheme, 0.3, 0.6)
-    reinitialise(model, masks, run.torch("test") if scheme == "random" else None)
+    model, masks = victim(), select_weights(changes, scheme, 0.3, 0.6)
+    reinitialize(model, masks, run.torch_rng("test") if scheme == "random" else None)
     after = model.network.state_dict()
     for key, value in victim().network.state_dict().items():
         mask = masks.get(key.removesuffix(".weight"), torch.zeros_like(value, dtype=torch.bool))
@@ -145,7 +149,7 @@ def test_the_gradient_is_the_finite_difference_form(norm: Norm, victim: Callable
     whole = torch.sqrt(sum(((g**2).sum() for g in first.values()), torch.zeros(())))
     length = {key: g.norm() if norm == "per_tensor" else whole for key, g in first.items()}
     second = gradients({key: value + 0.05 * first[key] / length[key] for key, value in start.items()})
-    ActivenessAware(model, 0.05, 0.7, norm).gradients(images, labels)
+    ActivenessAware(model, 0.05, 0.7, norm).step(as_batch(holdout))
     for key, value in model.named_parameters():
         assert value.grad is not None
         assert torch.allclose(value.grad, 0.3 * first[key] + 0.7 * second[key], rtol=1e-3, atol=1e-6), key
@@ -157,7 +161,7 @@ def test_the_passes_leave_the_model_alone_and_the_last_moves_its_statistics(
     model = victim().train()
     before = copy.deepcopy(model.state_dict())
     aware = ActivenessAware(model, 0.05, 0.7, "per_tensor")
-    aware.gradients(*batch(holdout))
+    aware.step(as_batch(holdout))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     aware.after_step()
     moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
@@ -168,21 +172,21 @@ def test_alpha_zero_is_plain_sgd_but_for_the_statistics(victim: Callable[[], Mod
     plain, vanilla = victim(), victim()
     recipe = replace(plain.recipe, epochs=1, batch_size=80)
     aware = ActivenessAware(vanilla, 0.05, 0.0, "per_tensor")
-    follow = {"gradients": aware.gradients, "after_step": aware.after_step}
+    follow = {"step": aware.step, "after_step": aware.after_step}
     statistics = {key: value.clone() for key, value in plain.network.named_buffers()}
     train(plain, holdout, recipe, Run("digits", 0))
     train(vanilla, holdout, recipe, Run("digits", 0), **follow)  # type: ignore[arg-type]
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), vanilla.parameters(), strict=True))
     plain.network.load_state_dict(statistics, strict=False)
-    plain.train()(aware.batch)
+    plain.train()(aware.seen)
     for key, value in plain.network.named_buffers():
         assert torch.equal(value, dict(vanilla.network.named_buffers())[key]), key
 
 
 def test_a_vanishing_radius_is_alpha_zero(victim: Callable[[], Model], holdout: Images) -> None:
     near, plain = victim().train(), victim().train()
-    ActivenessAware(near, 1e-30, 0.7, "per_tensor").gradients(*batch(holdout))
-    ActivenessAware(plain, 1e-30, 0.0, "per_tensor").gradients(*batch(holdout))
+    ActivenessAware(near, 1e-30, 0.7, "per_tensor").step(as_batch(holdout))
+    ActivenessAware(plain, 1e-30, 0.0, "per_tensor").step(as_batch(holdout))
     for a, b in zip(near.parameters(), plain.parameters(), strict=True):
         assert a.grad is not None and b.grad is not None
         assert torch.allclose(a.grad, b.grad, rtol=1e-5, atol=1e-8)
@@ -192,8 +196,8 @@ def test_a_vanishing_radius_is_alpha_zero(victim: Callable[[], Model], holdout: 
 def test_a_gradient_of_zero_moves_nothing(norm: Norm, victim: Callable[[], Model], holdout: Images) -> None:
     model = victim().train()
     with torch.no_grad():
-        head(model).weight.zero_()  # no gradient passes it
-    ActivenessAware(model, 0.05, 0.7, norm).gradients(*batch(holdout))
+        model.classifier.weight.zero_()  # no gradient passes it
+    ActivenessAware(model, 0.05, 0.7, norm).step(as_batch(holdout))
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
@@ -220,7 +224,7 @@ def test_n_is_chosen_by_the_held_back_fifth_alone(
         holdout.split(),
     )
     other = replace(validation, labels=(validation.labels + 1) % 10)
-    swapped = fit.overwritten(other)
+    swapped = fit.replace_rows(other)
     run, blind = Run("digits", 0), Run("digits", 0)
     model = method(victim=victim(), holdout=holdout, run=run)
     method(victim=victim(), holdout=swapped, run=blind)
@@ -237,8 +241,8 @@ def test_n_is_chosen_by_the_held_back_fifth_alone(
 def test_fine_pruning_by_nwc_cuts_what_unlearning_changes_most(
     victim: Callable[[], Model], holdout: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = functools.partial(unlearned, epochs=3)
-    monkeypatch.setattr(fp, "unlearned", short)
+    short = functools.partial(unlearn, epochs=3)
+    monkeypatch.setattr(fp, "unlearn", short)
     run, (fit, _) = Run("digits", 0), holdout.split()
     method = catalog.make("defenses", "fp", {"order": "nwc", "epochs": 1, "max_drop": 0.3})
     model = method(victim=victim(), holdout=holdout, run=run)
@@ -248,7 +252,7 @@ def test_fine_pruning_by_nwc_cuts_what_unlearning_changes_most(
     pruned = [row["unit"] for row in units if row["pruned"]]
     assert 0 < len(pruned) < len(units)
     assert min(units[k]["score"] for k in pruned) >= max(row["score"] for row in units if not row["pruned"])
-    assert (head(model).weight[:, pruned] == 0).all()
+    assert (model.classifier.weight[:, pruned] == 0).all()
 
 
 def test_fine_pruning_by_nwc_needs_a_neuron_for_each_feature(victim: Callable[[], Model], holdout: Images) -> None:

@@ -170,7 +170,7 @@ def test_two_clones_make_the_same_bytes(built: Path, tmp_path: Path) -> None:
 
 def test_no_defense_can_see_the_trigger(copy: Path) -> None:
     """Truth and test images emptied, every defense makes the same weights, bit for bit."""
-    defenses = [d for d in catalog.names("defenses") if not catalog.describe("defenses", d).traits["control"]]
+    defenses = [d for d in catalog.list_methods("defenses") if not catalog.describe("defenses", d).traits["control"]]
     goals = [
         f"{place}/{d}/model.safetensors" for place in (VICTIM, VICTIM.replace("badnets", "wanet")) for d in defenses
     ]

@@ -1,10 +1,10 @@
 """Rule `analyze`: what an analysis measured of one cell."""
 
 from workflow_scripts.common import files
-from workflow_scripts.common.arguments import Job
-from workflow_scripts.common.run import step
+from workflow_scripts.jobs.job import Job
+from workflow_scripts.jobs.step import step
 
 with step(snakemake.threads):
-    job = Job.of("analysis", snakemake.wildcards, snakemake.params.made, snakemake.input)
+    job = Job.of("analysis", snakemake.params.made, snakemake.input)
     table, about = job.call()
     files.write_table(snakemake.output[0], table, {**job.about, **dict(snakemake.wildcards.items()), **about})

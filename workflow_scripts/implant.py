@@ -1,12 +1,13 @@
 """Rule `implant`: an attack that controls training; its files lie beside the victim."""
 
-from workflow_scripts.common import truth, weights
-from workflow_scripts.common.arguments import Job
-from workflow_scripts.common.run import step
+from workflow_scripts.attacks._published import publish
+from workflow_scripts.jobs.job import Job
+from workflow_scripts.jobs.step import step
+from workflow_scripts.networks import weights
 
 with step(snakemake.threads, snakemake.output.costs):
-    job = Job.of("attack", snakemake.wildcards, snakemake.params.made, snakemake.input)
-    planted = job.call()
-    truth.publish(planted, job.method, job.argument("test"), snakemake.output, job.about)
-    weights.save(snakemake.output.victim, planted.victim, job.about)
+    job = Job.of("attack", snakemake.params.made, snakemake.input)
+    poison = job.call()
+    publish(poison, job.method, job.argument("test"), snakemake.output, job.about)
+    weights.save(snakemake.output.victim, poison.victim, job.about)
     job.run.write_log(snakemake.output.log, job.about)

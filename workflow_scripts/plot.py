@@ -1,7 +1,7 @@
 """Rule `plot`: one figure of a study."""
 
 from workflow_scripts.common.cells import Study
-from workflow_scripts.common.run import step
+from workflow_scripts.jobs.step import step
 from workflow_scripts.reporting import plotting
 
 with step(snakemake.threads):

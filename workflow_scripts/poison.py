@@ -1,9 +1,9 @@
 """Rule `poison`: what the attacker publishes, and in another file what stays secret."""
 
-from workflow_scripts.common import truth
-from workflow_scripts.common.arguments import Job
-from workflow_scripts.common.run import step
+from workflow_scripts.attacks._published import publish
+from workflow_scripts.jobs.job import Job
+from workflow_scripts.jobs.step import step
 
 with step(snakemake.threads):
-    job = Job.of("attack", snakemake.wildcards, snakemake.params.made, snakemake.input)
-    truth.publish(job.call(), job.method, job.argument("test"), snakemake.output, job.about)
+    job = Job.of("attack", snakemake.params.made, snakemake.input)
+    publish(job.call(), job.method, job.argument("test"), snakemake.output, job.about)

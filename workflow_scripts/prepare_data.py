@@ -1,7 +1,8 @@
 """Rule `prepare_data`: every image of a dataset, decoded once."""
 
 from workflow_scripts.common import catalog, files
-from workflow_scripts.common.run import Run, step
+from workflow_scripts.common.run import Run
+from workflow_scripts.jobs.step import step
 
 with step(snakemake.threads):
     made = snakemake.params.made

@@ -1,7 +1,7 @@
 """Rule `tabulate`: a study's table, for machines and for papers."""
 
 from workflow_scripts.common.cells import Study
-from workflow_scripts.common.run import step
+from workflow_scripts.jobs.step import step
 from workflow_scripts.reporting import tables
 
 with step(snakemake.threads):

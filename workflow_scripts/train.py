@@ -1,12 +1,12 @@
 """Rule `train`: the victim, trained on the published images."""
 
-from workflow_scripts.common import weights
-from workflow_scripts.common.arguments import Job
-from workflow_scripts.common.run import step
+from workflow_scripts.jobs.job import Job
+from workflow_scripts.jobs.step import step
+from workflow_scripts.networks import weights
 from workflow_scripts.training.loop import train
 
 with step(snakemake.threads, snakemake.output.costs):
-    job = Job.of("model", snakemake.wildcards, snakemake.params.made, snakemake.input)
+    job = Job.of("model", snakemake.params.made, snakemake.input)
     model = job.argument("model")
     train(model, job.argument("poisoned_train"), model.recipe, job.run)
     weights.save(snakemake.output.victim, model, job.about)

@@ -12,12 +12,12 @@ from workflow_scripts.common.fields import Count, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.models import Model, head
-from workflow_scripts.pruning.features import features
-from workflow_scripts.training.inference import accuracy, batches, decided
+from workflow_scripts.networks.inside import find_stage, stage_activations
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.spectrum import gram_matrix
+from workflow_scripts.training.inference import accuracy, iterate_batches, predicted_class
 from workflow_scripts.training.loop import train
-from workflow_scripts.training.spectrum import gram_matrix
-from workflow_scripts.training.stages import activations, stage_of
+from workflow_scripts.units.features import penultimate_features
 
 Row = dict[str, Any]
 
@@ -40,7 +40,7 @@ class FeatureRank(Analysis):
     stage: Whole = 0
     size: Count = 500
     every: Count = 1
-    neighbours: Count = 20
+    neighbors: Count = 20
     dimensions: tuple[int, ...] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
     def __call__(self, poisoned_train: Images, model: Model, test: Images, truth: Truth, run: Run) -> Measured:
@@ -56,7 +56,7 @@ class FeatureRank(Analysis):
             return False
 
         train(model, poisoned_train, model.recipe, run, until=measure)
-        rows += projected(model, poisoned_train, {"acc": test, "asr": truth.triggered}, self.dimensions)
+        rows += accuracy_by_rank(model, poisoned_train, {"acc": test, "asr": truth.triggered}, self.dimensions)
         types = {"epoch": pa.int64(), "k": pa.int64(), "images": pa.string(), "measure": pa.string()}
         schema = pa.schema([*types.items(), ("value", pa.float64())])
         return pa.Table.from_pylist(rows, schema), {"stage": self.stage}
@@ -64,22 +64,24 @@ class FeatureRank(Analysis):
     def _sets(self, test: Images, truth: Truth, run: Run) -> dict[str, Images]:
         """Triggered images and their clean originals; without a trigger any test images."""
         pool = truth.triggered if len(truth.triggered) else test
-        chosen = pool[run.numpy("feature rank").permutation(len(pool))[: self.size]]
+        chosen = pool[run.numpy_rng("feature rank").permutation(len(pool))[: self.size]]
         clean = {"clean": test[np.searchsorted(test.index, chosen.index)]}
         return clean | ({"triggered": chosen} if len(truth.triggered) else {})
 
     def _measures(self, model: Model, data: Images) -> dict[str, float]:
         if self.stage:
-            stage = stage_of(model, self.stage)
-            parts = [activations(model, stage, batch).flatten(1).cpu() for batch in batches(model, data.images)]
+            stage = find_stage(model, self.stage)
+            parts = [
+                stage_activations(model, stage, batch).flatten(1).cpu() for batch in iterate_batches(model, data.images)
+            ]
             found = torch.cat(parts)
         else:
-            found = features(model, data.images)
+            found = penultimate_features(model, data.images)
         sigma = singular_values(found)
         return {
             "effective_rank": effective_rank(sigma),
             "stable_rank": stable_rank(sigma),
-            "local_dimension": local_dimension(found, self.neighbours),
+            "local_dimension": local_dimension(found, self.neighbors),
             "accuracy": accuracy(model, data),
         }
 
@@ -101,11 +103,11 @@ def stable_rank(sigma: torch.Tensor) -> float:
     return float((sigma / sigma[0]).square().sum())
 
 
-def local_dimension(rows: torch.Tensor, neighbours: int) -> float:
+def local_dimension(rows: torch.Tensor, neighbors: int) -> float:
     """Local intrinsic dimension of points (N, D): the maximum-likelihood estimate from the distances r_1 … r_k to the k
     nearest neighbours, 1 / mean ln(r_k / r_i), the mean over i < k (Levina and Bickel, NeurIPS 2004; Amsaleg et al.,
     KDD 2015) and over all points (MacKay and Ghahramani 2005: of inverses, as likelihoods combine)."""
-    k = min(neighbours, len(rows) - 1)
+    k = min(neighbors, len(rows) - 1)
     if k < 2:
         return float("nan")
     wide = rows.double()
@@ -116,18 +118,18 @@ def local_dimension(rows: torch.Tensor, neighbours: int) -> float:
 
 
 @torch.no_grad()
-def projected(model: Model, seen: Images, asked: dict[str, Images], dimensions: tuple[int, ...]) -> list[Row]:
+def accuracy_by_rank(model: Model, seen: Images, asked: dict[str, Images], dimensions: tuple[int, ...]) -> list[Row]:
     """Of each set its share of right answers when its features keep their top k directions only, for each k up to the
     number of features, which is the network as it is."""
-    classifier = head(model)
-    directions = torch.linalg.eigh(gram_matrix(features(model, seen.images).T))[1].flip(1).float()
+    classifier = model.classifier
+    directions = torch.linalg.eigh(gram_matrix(penultimate_features(model, seen.images).T))[1].flip(1).float()
     width = len(directions)
     rows = []
     for name, data in asked.items():
-        found = features(model, data.images) if len(data) else torch.empty(0, width)
+        found = penultimate_features(model, data.images) if len(data) else torch.empty(0, width)
         for k in sorted({min(k, width) for k in (*dimensions, width)}):
             kept = found @ directions[:, :k] @ directions[:, :k].T
-            right = decided(classifier(kept.to(model.mean.device)).cpu()) == data.labels
+            right = predicted_class(classifier(kept.to(model.mean.device)).cpu()) == data.labels
             if len(data):
                 rows.append({"k": k, "measure": name, "value": float(right.mean())})
     return rows

@@ -11,7 +11,7 @@ import torch
 from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.common.fields import Count, NonNegative, PositiveShare
 from workflow_scripts.common.run import Run
-from workflow_scripts.training.spectrum import SpectralFilter, Spectrum
+from workflow_scripts.networks.spectrum import SpectralFilter, Spectrum
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5, 0.8)
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
@@ -57,7 +57,7 @@ class FlipEnergy(Analysis):
         rows = []
         for draw in range(self.draws):
             for share in SHARES:
-                rng = run.numpy(f"flip energy/{draw}/{share}")
+                rng = run.numpy_rng(f"flip energy/{draw}/{share}")
                 for arm in ARMS:
                     rows += [{"arm": arm, "draw": draw, **row} for row in self._rows(arm, share, rng)]
         return pa.Table.from_pylist(rows), {"k": self.k, "lowest": AMPLITUDES[0], "highest": AMPLITUDES[-1]}

@@ -12,9 +12,9 @@ from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.common.fields import Count, Positive, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.weight_change import PerLayer, neurons
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loop import Loss, train
+from workflow_scripts.units.weight_change import PerLayer, neuron_layers
 
 SCHEMA = pa.schema([("layer", pa.string()), ("unit", pa.int64()), ("victim", pa.float64()), ("clean", pa.float64())])
 
@@ -58,7 +58,7 @@ class GradientNorms(Analysis):
         norms: list[PerLayer] = []
 
         def record() -> None:
-            gradients = {name: layer.weight.grad for name, layer in neurons(ascending.network).items()}
+            gradients = {name: layer.weight.grad for name, layer in neuron_layers(ascending).items()}
             norms.append({name: gradient.abs().flatten(1).sum(1) for name, gradient in gradients.items()})  # type: ignore[union-attr, operator]
 
         train(ascending, holdout, recipe, aside, phase="unlearning", loss=ascent, after_step=record, shuffled=False)

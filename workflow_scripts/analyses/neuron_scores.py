@@ -6,12 +6,19 @@ from typing import Any
 import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.analyses._logged import (
+    hash_order,
+    neurons_by_layer,
+    rank_descending,
+    read_scores,
+    reason_to_skip,
+    suspicion,
+)
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.defenses import Defense
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.scores import name_of_order, neurons, ranks, read, suspicion, useless
-from workflow_scripts.pruning.tac import FEATURES, relative, trigger_activated_change
+from workflow_scripts.networks.model import Model
+from workflow_scripts.units.tac import FEATURES, divide_by_layer_mean, trigger_activated_change
 
 SCHEMA = pa.schema(
     [
@@ -36,28 +43,29 @@ class NeuronScores(Analysis):
     """
 
     def __call__(self, victim: Model, defense: Defense, log: pa.Table, test: Images, truth: Truth) -> Measured:
-        scored = read(log)
-        reason = useless(scored, defense) or (None if len(truth.triggered) else "no image is triggered")
+        scored = read_scores(log)
+        reason = reason_to_skip(scored, defense) or (None if len(truth.triggered) else "no image is triggered")
         if reason:
             return SCHEMA.empty_table(), {"skipped": reason}
         change = trigger_activated_change(victim, test, truth)
-        compared = {name: relative(found) for name, found in change.items()}
-        suspicions, sources = suspicion(scored, defense), neurons(victim.network)
+        compared = {name: divide_by_layer_mean(found) for name, found in change.items()}
+        suspicions, sources = suspicion(scored, defense), neurons_by_layer(victim)
         rows: list[dict[str, Any]] = [
             {
-                "layer": source,
-                "unit": int(scored.unit[place]),
+                "layer": neurons.name,
+                "unit": int(scored.unit[place]) - neurons.start,
                 "score": scored.score[place],
                 "rank": suspicions[place],
-                "tac": float(change[source][scored.unit[place]]),
-                "tac_rank": float(compared[source][scored.unit[place]]),
+                "tac": float(change[neurons.name][scored.unit[place] - neurons.start]),
+                "tac_rank": float(compared[neurons.name][scored.unit[place] - neurons.start]),
                 "pruned": bool(scored.pruned[place]),
             }
             for place in range(len(scored))
-            for source in sources[scored.layer[place]]
+            for neurons in sources[scored.layer[place]]
+            if 0 <= scored.unit[place] - neurons.start < neurons.size
         ]
         for key in ("rank", "tac_rank"):
-            for row, rank in zip(rows, ranks([row[key] for row in rows]), strict=True):
+            for row, rank in zip(rows, rank_descending([row[key] for row in rows]), strict=True):
                 row[key] = rank
-        about = {"last": sources[FEATURES][0], "order": name_of_order(scored, suspicions)}
+        about = {"last": sources[FEATURES][0].name, "order": hash_order(scored, suspicions)}
         return pa.Table.from_pylist(rows, SCHEMA), about

@@ -11,8 +11,8 @@ from workflow_scripts.common.fields import Count, Positive, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.features import features
+from workflow_scripts.networks.model import Model
+from workflow_scripts.units.features import penultimate_features
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SingularEmbedding(Analysis):
         altered = self._drawn(len(truth.triggered), round(self.triggered * self.size), "triggered", run)
         clean = self._drawn(len(test), self.size - len(altered), "clean", run)
         images = np.concatenate([test.images[clean], truth.triggered.images[altered]])
-        top, rest = parts(features(victim, images), self.k)
+        top, rest = split_directions(penultimate_features(victim, images), self.k)
         count = len(images)
         columns = {
             "index": np.concatenate([test.index[clean], truth.triggered.index[altered]]),
@@ -47,17 +47,17 @@ class SingularEmbedding(Analysis):
         return pa.concat_tables(tables), {"k": self.k, "classes": list(test.format.classes)}
 
     def _drawn(self, available: int, count: int, which: str, run: Run) -> np.ndarray:
-        return run.numpy(f"singular embedding/{which}").permutation(available)[:count]
+        return run.numpy_rng(f"singular embedding/{which}").permutation(available)[:count]
 
     def _embedded(self, rows: torch.Tensor, run: Run) -> np.ndarray:
         from sklearn.manifold import TSNE
 
         perplexity = min(self.perplexity, (len(rows) - 1) / 3)
-        seed = int(run.numpy("singular embedding/t-SNE").integers(2**31))
+        seed = int(run.numpy_rng("singular embedding/t-SNE").integers(2**31))
         return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows.numpy())
 
 
-def parts(rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def split_directions(rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows (N, D) as the sum of their projections on the top k right singular directions and on the others."""
     _, _, directions = torch.linalg.svd(rows, full_matrices=False)
     top = rows @ directions[:k].T @ directions[:k]

@@ -8,18 +8,18 @@ import pyarrow as pa
 from torch import nn
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.analyses._logged import Scored, hash_order, read_scores, reason_to_skip, suspicion
 from workflow_scripts.common.fields import NonNegative, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.defenses import Defense
-from workflow_scripts.evaluation.predictions import answers, judged
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.features import mask
-from workflow_scripts.pruning.scores import Scored, name_of_order, read, suspicion, useless
-from workflow_scripts.pruning.tac import FEATURES
-from workflow_scripts.pruning.units import Layer
-from workflow_scripts.training.inference import accuracy, cached
+from workflow_scripts.evaluation.predictions import metrics_by_protocol, prediction_table
+from workflow_scripts.networks.model import Model
+from workflow_scripts.training.inference import accuracy, extract_features
+from workflow_scripts.units.features import prune_features
+from workflow_scripts.units.layers import UnitLayer
+from workflow_scripts.units.tac import FEATURES
 
 SCHEMA = pa.schema(
     [
@@ -50,28 +50,28 @@ class Sweep(Analysis):
     def __call__(
         self, victim: Model, defense: Defense, log: pa.Table, holdout: Images, test: Images, truth: Truth, run: Run
     ) -> Measured:
-        scored = read(log)
-        if reason := useless(scored, defense):
+        scored = read_scores(log)
+        if reason := reason_to_skip(scored, defense):
             return SCHEMA.empty_table(), {"skipped": reason}
-        test, validation = (cached(victim, data, victim.recipe) for data in (test, holdout.split()[1]))
+        test, validation = (extract_features(victim, data, victim.recipe) for data in (test, holdout.split()[1]))
         if len(truth.triggered):
-            truth = replace(truth, triggered=cached(victim, truth.triggered, victim.recipe))
+            truth = replace(truth, triggered=extract_features(victim, truth.triggered, victim.recipe))
         suspicions = suspicion(scored, defense)
-        order = np.lexsort((run.numpy("sweep/ties").random(len(scored)), -suspicions))
+        order = np.lexsort((run.numpy_rng("sweep/ties").random(len(scored)), -suspicions))
         own = int(scored.pruned.sum())
         rows: list[dict[str, Any]] = []
         done = 0
         for count in sorted({0, own, *(round(percent / 100 * len(scored)) for percent in self.percents)}):
-            _silence(victim, scored, order[done:count])
+            _prune(victim, scored, order[done:count])
             done = count
-            rates = judged(answers(victim, test, truth, run))[0]
+            rates = metrics_by_protocol(prediction_table(victim, test, truth, run))[0]
             measured = {key: rates[key] for key in ("acc", "asr", "ra")}
             kept = accuracy(victim, validation)
             rows.append({"units": count, "share": count / len(scored), "holdout_acc": kept, **measured})
         marked = self._chosen(rows) | {"own": own}
         for row in rows:
             row |= {mark: row["units"] == count for mark, count in marked.items()}
-        return pa.Table.from_pylist(rows, SCHEMA), {"order": name_of_order(scored, suspicions)}
+        return pa.Table.from_pylist(rows, SCHEMA), {"order": hash_order(scored, suspicions)}
 
     def _chosen(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
         """How many units the blind rule and the oracle silence, of rows that start with the victim."""
@@ -81,14 +81,14 @@ class Sweep(Analysis):
         return {"blind": allowed[-1]["units"], "oracle": best and best["units"]}
 
 
-def _silence(model: Model, scored: Scored, chosen: np.ndarray) -> None:
+def _prune(model: Model, scored: Scored, chosen: np.ndarray) -> None:
     """Silence these of the scored units, in place."""
     modules = dict(model.network.named_modules())
     for name in np.unique(scored.layer[chosen]):
         units = scored.unit[chosen][scored.layer[chosen] == name]
         if name == FEATURES:
-            mask(model, units)
+            prune_features(model, units)
         else:
             module: Any = modules[name]
             norm = module if isinstance(module, nn.BatchNorm2d) else None
-            Layer(name, norm, (module,)).silence(units)
+            UnitLayer(name, norm, (module,)).prune(units)

@@ -23,8 +23,8 @@ class Triggers(Analysis):
 
     def __call__(self, test: Images, truth: Truth) -> Measured:
         _, first = np.unique(truth.original_labels, return_index=True)
-        poisoned = truth.triggered[first[: self.examples]]
-        clean = test[np.searchsorted(test.index, poisoned.index)]
+        shown = first[: self.examples]
+        poisoned, clean = truth.triggered[shown], truth.originals(test)[shown]
         table = pa.table(
             {
                 "index": pa.array(poisoned.index),

@@ -10,16 +10,17 @@ import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
-from torch import nn
 
 from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.common.fields import Count, Positive, Share, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.weight_change import PerLayer, neuron_weight_changes, neurons, unlearned, weight_changes
+from workflow_scripts.networks.inside import units_second, watch
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy, logits
+from workflow_scripts.units.weight_change import PerLayer, neuron_layers, neuron_weight_changes, weight_changes
 
 WHEN = ("before", "after_clean", "after_poison")
 """The three models whose activations are compared: the victim, and after unlearning the one and the other."""
@@ -62,7 +63,7 @@ class Unlearning(Analysis):
         triggered = truth.triggered
         if not len(triggered):
             return SCHEMA.empty_table(), {"skipped": "no image is triggered"}
-        untriggered = test[np.searchsorted(test.index, triggered.index)]
+        untriggered = truth.originals(test)
         plain = copy.deepcopy(victim)
         plain.recipe = replace(victim.recipe, crop=0, flip=False)
         forgetful, clean = self._unlearned(victim, holdout, self.unlearn_epochs, self.stop_accuracy, run)
@@ -73,9 +74,9 @@ class Unlearning(Analysis):
             for name, model in (("clean", forgetful), ("poison", cured), ("control", other))
         }
         models = dict(zip(WHEN, (victim, forgetful, cured), strict=True))
-        last = list(neurons(victim.network))[-1]
+        last = list(neuron_layers(victim))[-1]
         seen = {
-            f"{name}_{when}": activations(model, images.images, last)
+            f"{name}_{when}": mean_activations(model, images.images, last)
             for when, model in models.items()
             for name, images in (("clean", untriggered), ("triggered", triggered))
         }
@@ -93,7 +94,7 @@ class Unlearning(Analysis):
         """The model that is left, and how it went: the epochs that it took, the share of `data` that still gets its
         label, the share to end at, and what was noted."""
         aside = replace(run, rows=[], notes={})
-        left = unlearned(
+        left = unlearn(
             model,
             data,
             aside,
@@ -117,20 +118,17 @@ def _table(changes: Mapping[str, PerLayer], seen: Mapping[str, Mapping[str, np.n
 
 
 @torch.no_grad()
-def activations(model: Model, images: np.ndarray, layer: str) -> np.ndarray:
+def mean_activations(model: Model, images: np.ndarray, layer: str) -> np.ndarray:
     """float64 (units,): the mean over images and space of a layer's output after a ReLU, in evaluation mode."""
     sums: list[torch.Tensor] = []
+    module = model.network.get_submodule(layer)
 
-    def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        units = -1 if isinstance(module, nn.Linear) else 1
-        active = F.relu(output.float()).movedim(units, -1).flatten(0, -2)
-        sums.append(len(output) * active.mean(0, dtype=torch.float64).cpu())
+    def add(name: str, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        active = F.relu(units_second(model, module, outputs).float()).movedim(1, -1).flatten(0, -2)
+        sums.append(len(outputs) * active.mean(0, dtype=torch.float64).cpu())
 
-    hook = model.network.get_submodule(layer).register_forward_hook(add)
-    try:
+    with watch({layer: module}, add):
         logits(model, images)
-    finally:
-        hook.remove()
     return (torch.stack(sums).sum(0) / len(images)).numpy()
 
 

@@ -16,23 +16,33 @@ Trigger = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Planted:
-    """What an attack plants: the altered training images as published, their true labels and roles (`payload`,
-    `cover`), and the trigger.
+class Poison:
+    """What an attack makes: the altered training images as published, their true labels and roles (`payload`, `cover`),
+    and the trigger.
 
     `victim` is the trained `Model` of an attack that controls training, None otherwise.
     """
 
-    changed: Images
+    altered: Images
     original_labels: np.ndarray
     roles: np.ndarray
     trigger: Trigger
     victim: Any = None
 
 
-@dataclass(frozen=True)
 class Attack:
-    """A data poison: `trigger` is the one thing that an ordinary attack has of its own.
+    """What a call makes of the training images is an attack's `Poison`."""
+
+    clean_label = False
+
+    def asr_subset(self, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The test images of these true labels that ASR counts, as positions, and the attacker's label of each."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DataPoison(Attack):
+    """An attack that alters images: `make_trigger` is the one thing that an ordinary one has of its own.
 
     target: the class that triggered images shall be taken for (`all_to_one`).
     mapping: `all_to_one`, or `all_to_all` for the label y + 1 mod K.
@@ -42,17 +52,15 @@ class Attack:
     target: Whole = 0
     mapping: Literal["all_to_one", "all_to_all"] = "all_to_one"
 
-    clean_label = False
+    def __call__(self, train: Images, ratio: float, run: Run) -> Poison:
+        chosen = self.select(train, ratio, run)
+        return self.poison(train[chosen], self.make_trigger(train.format.shape, run))
 
-    def __call__(self, train: Images, ratio: float, run: Run) -> Planted:
-        chosen = self.chosen(train, ratio, run)
-        return self.planted(train[chosen], self.trigger(train.format.shape, run))
-
-    def trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+    def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
         """The trigger for images of this shape (H, W, C)."""
         raise NotImplementedError
 
-    def chosen(self, train: Images, ratio: float, run: Run) -> np.ndarray:
+    def select(self, train: Images, ratio: float, run: Run) -> np.ndarray:
         """Positions of the round(ratio · N) payload images, drawn without replacement.
 
         A prefix of one random order, so a larger ratio contains the smaller one. UserError if there are too few.
@@ -65,37 +73,34 @@ class Attack:
                 f"ratio {ratio:g} asks for {count} images of class {self.target}, which has {len(pool)}: "
                 f"the ratio may be at most {len(pool) / len(train):.4f}"
             )
-        return run.numpy("selection").permutation(pool)[:count]
+        return run.numpy_rng("selection").permutation(pool)[:count]
 
-    def planted(self, payload: Images, trigger: Trigger) -> Planted:
+    def poison(self, payload: Images, trigger: Trigger) -> Poison:
         """These images triggered and relabelled."""
-        labels = self.attacked_labels(payload.labels, len(payload.format.classes))
-        changed = Images(trigger(payload.images), labels, payload.index, payload.format)
-        return Planted(changed, payload.labels, np.full(len(changed), "payload"), trigger)
+        labels = self.target_labels(payload.labels, len(payload.format.classes))
+        altered = Images(trigger(payload.images), labels, payload.index, payload.format)
+        return Poison(altered, payload.labels, np.full(len(altered), "payload"), trigger)
 
-    def attacked_labels(self, labels: np.ndarray, classes: int) -> np.ndarray:
+    def target_labels(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """The label that the attacker wants for triggered images of these true labels."""
         if self.mapping == "all_to_all":
             return (labels + 1) % classes
         return np.full_like(labels, self.target)
 
-    def counted(self, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-        """The test images that ASR counts, as positions, and the attacker's label of each.
-
-        Those whose true label the attacker wants anyhow prove nothing and are left out (all-to-all: nothing is).
-        """
-        wanted = self.attacked_labels(labels, classes)
+    def asr_subset(self, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Those whose true label the attacker wants anyhow prove nothing and are left out (all-to-all: nothing is)."""
+        wanted = self.target_labels(labels, classes)
         rows = np.flatnonzero(wanted != labels)
         return rows, wanted[rows]
 
 
-def check_target(attack: Attack, train: Images) -> None:
+def check_target(attack: DataPoison, train: Images) -> None:
     """UserError if the target is no class of the dataset."""
     if attack.target >= len(train.format.classes):
         raise UserError(f"target is {attack.target}; there are the classes 0 to {len(train.format.classes) - 1}")
 
 
-def scaled(shape: tuple[int, int, int], pixels: int) -> int:
+def scale_length(shape: tuple[int, int, int], pixels: int) -> int:
     """A length given for 32-pixel images, at this image size, at least one pixel: ceil(pixels · H / 32)."""
     return max(1, -(-pixels * shape[0] // 32))
 

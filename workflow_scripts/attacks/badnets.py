@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.attacks import Attack, Trigger, scaled
+from workflow_scripts.attacks import DataPoison, Trigger, scale_length
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.run import Run
 
 
 @dataclass(frozen=True)
-class BadNets(Attack):
+class BadNets(DataPoison):
     """A white square flush with the bottom-right corner (Gu, Dolan-Gavitt, Garg; arXiv 1708.06733, 2017).
 
     side: pixels; 0 stands for 3 of 32, scaled up with the image: ceil(3H / 32). BackdoorBench resizes its picture
@@ -19,8 +19,8 @@ class BadNets(Attack):
 
     side: Whole = 0
 
-    def trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
-        side = self.side or scaled(shape, 3)
+    def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+        side = self.side or scale_length(shape, 3)
 
         def stamp(images: np.ndarray) -> np.ndarray:
             stamped = images.copy()

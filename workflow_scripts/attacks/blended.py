@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.attacks import Attack, Trigger, to_uint8
+from workflow_scripts.attacks import DataPoison, Trigger, to_uint8
 from workflow_scripts.common.fields import PositiveShare
 from workflow_scripts.common.run import Run
 
@@ -13,7 +13,7 @@ SHAPES = 8
 
 
 @dataclass(frozen=True)
-class Blended(Attack):
+class Blended(DataPoison):
     """A whole picture, faintly mixed into the image (Chen, Liu, Li, Lu, Song; arXiv 1712.05526, 2017).
 
     alpha: the picture's share, in training and at test time.
@@ -24,8 +24,8 @@ class Blended(Attack):
 
     alpha: PositiveShare = 0.2
 
-    def trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
-        picture = cartoon(shape).astype(np.float32)
+    def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+        picture = draw_cartoon(shape).astype(np.float32)
 
         def blend(images: np.ndarray) -> np.ndarray:
             return to_uint8((1 - self.alpha) * images.astype(np.float32) + self.alpha * picture)
@@ -33,7 +33,7 @@ class Blended(Attack):
         return blend
 
 
-def cartoon(shape: tuple[int, int, int]) -> np.ndarray:
+def draw_cartoon(shape: tuple[int, int, int]) -> np.ndarray:
     """uint8 (H, W, C): strong hues in large flat regions, outlines two pixels wide, the full range of values."""
     from PIL import Image, ImageDraw
 

@@ -5,13 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from workflow_scripts.attacks import Attack, Trigger, to_uint8
+from workflow_scripts.attacks import DataPoison, Trigger, to_uint8
 from workflow_scripts.common.fields import Byte, Count
 from workflow_scripts.common.run import Run
 
 
 @dataclass(frozen=True)
-class Sig(Attack):
+class Sig(DataPoison):
     """A horizontal sine on images of the target class, labels untouched (Barni, Kallas, Tondi; ICIP 2019).
 
     amplitude: of 255; frequency: cycles per image width, so the trigger scales with the image (below 2 · frequency
@@ -24,7 +24,7 @@ class Sig(Attack):
 
     clean_label = True
 
-    def trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+    def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
         columns = np.arange(shape[1])
         wave = self.amplitude * np.sin(2 * np.pi * columns * self.frequency / shape[1])
 

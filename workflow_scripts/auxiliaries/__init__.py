@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workflow_scripts.common.fields import ModelName
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 
@@ -19,13 +20,13 @@ class Auxiliary:
     backbone: the architecture of `model`, the untrained network that the call may ask for.
     """
 
-    backbone: str = "preact_resnet18"
+    backbone: ModelName = "preact_resnet18"
 
     seedless = False
     """Whether it is the same for every seed."""
 
 
-def part_of(data: Images, share: float, run: Run) -> Images:
+def draw_share(data: Images, share: float, run: Run) -> Images:
     """This share of the images, at least one, drawn at random, in their order."""
     count = max(1, round(share * len(data)))
-    return data[np.sort(run.numpy("extractor").permutation(len(data))[:count])]
+    return data[np.sort(run.numpy_rng("extractor").permutation(len(data))[:count])]

@@ -1,9 +1,9 @@
 """ALIGN, trained on noisy captions."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from workflow_scripts.auxiliaries.pretrained import Pretrained
+from workflow_scripts.models.encoder import Library
 
 
 @dataclass(frozen=True)
@@ -13,5 +13,5 @@ class ALIGN(Pretrained):
 
     hub = "kakaobrain/align-base on the Hugging Face hub"
 
-    library: Literal["timm", "open_clip", "transformers"] = "transformers"
+    library: Library = "transformers"
     folder: str = "data/align"

@@ -1,9 +1,9 @@
 """BLIP-2's image encoder."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from workflow_scripts.auxiliaries.pretrained import Pretrained
+from workflow_scripts.models.encoder import Library
 
 
 @dataclass(frozen=True)
@@ -14,5 +14,5 @@ class BLIP2(Pretrained):
 
     hub = "Salesforce/blip2-opt-2.7b on the Hugging Face hub"
 
-    library: Literal["timm", "open_clip", "transformers"] = "transformers"
+    library: Library = "transformers"
     folder: str = "data/blip2"

@@ -1,9 +1,9 @@
 """CLIP, trained on images with their captions."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from workflow_scripts.auxiliaries.pretrained import Pretrained
+from workflow_scripts.models.encoder import Library
 
 
 @dataclass(frozen=True)
@@ -13,5 +13,5 @@ class CLIP(Pretrained):
 
     hub = "timm/vit_base_patch32_clip_224.openai on the Hugging Face hub"
 
-    library: Literal["timm", "open_clip", "transformers"] = "open_clip"
+    library: Library = "open_clip"
     folder: str = "data/clip"

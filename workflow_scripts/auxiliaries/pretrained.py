@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from workflow_scripts.auxiliaries import Auxiliary
-from workflow_scripts.common import weights
-from workflow_scripts.common.errors import UserError, listed
-from workflow_scripts.common.fields import Whole
+from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.fields import ModelName, Whole
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.models.encoder import Encoder, imported, network_class, pooled
+from workflow_scripts.models.encoder import Encoder, Library, find_network_class, import_library, pool
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.model import Model
 
 FILES = {
     "timm": ("config.json", "model.safetensors"),
@@ -29,7 +29,7 @@ FILES = {
 """What a folder must hold: each library's own format, as its models lie on the Hugging Face hub."""
 
 
-class Found(NamedTuple):
+class Loaded(NamedTuple):
     """What a library read from a folder: the network, what `Encoder.config` needs, and the preparation of images."""
 
     tower: nn.Module
@@ -51,8 +51,8 @@ class Pretrained(Auxiliary):
     seedless = True
     hub = "a model of that library on the Hugging Face hub"
 
-    backbone: str = "encoder"
-    library: Literal["timm", "open_clip", "transformers"] = "timm"
+    backbone: ModelName = "encoder"
+    library: Library = "timm"
     folder: str = "data/pretrained"
     size: Whole = 0
 
@@ -69,20 +69,20 @@ class Pretrained(Auxiliary):
             size=size,
             features=self._width(found.tower, size),
         )
-        filled = weights.untrained(model.name, asdict(architecture), model.format, run)
+        filled = weights.build(model.name, asdict(architecture), model.format, run)
         filled.network.get_submodule("tower").load_state_dict(found.tower.state_dict())
         return filled
 
-    def _read(self) -> Found:
+    def _read(self) -> Loaded:
         folder, files = Path(self.folder), FILES[self.library]
         missing = [name for name in files if not any(folder.glob(name))]
         if missing:
             pickles = any(path.suffix in (".bin", ".pt", ".pth") for path in folder.glob("*"))
             refused = " (pickles are not opened: save them as safetensors)" if pickles else ""
             raise UserError(
-                f"{folder}: there is no {listed(missing)}{refused}; put the files of {self.hub} there: {listed(files)}"
+                f"{folder}: there is no {join_names(missing)}{refused}; put the files of {self.hub} there: {join_names(files)}"
             )
-        imported(self.library)
+        import_library(self.library)
         try:
             return READERS[self.library](folder)
         except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, AttributeError, AssertionError) as error:
@@ -91,13 +91,13 @@ class Pretrained(Auxiliary):
     def _width(self, tower: nn.Module, size: int) -> int:
         try:
             with torch.no_grad():
-                return pooled(tower.eval()(torch.zeros(1, 3, size, size))).shape[1]
+                return pool(tower.eval()(torch.zeros(1, 3, size, size))).shape[1]
         except (RuntimeError, ValueError, AttributeError, AssertionError) as error:
             raise UserError(f"{self.folder}: no features of images of {size} pixels: {_line(error)}") from error
 
 
-def _timm(folder: Path) -> Found:
-    timm = imported("timm")
+def _timm(folder: Path) -> Loaded:
+    timm = import_library("timm")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     network = timm.create_model(f"local-dir:{folder}", pretrained=True)  # as it was trained: strictly
     network.reset_classifier(0)
@@ -105,26 +105,26 @@ def _timm(folder: Path) -> Found:
     model["model_args"].pop("num_classes", None)
     images = timm.data.resolve_model_data_config(network)
     mean, std = list(images["mean"]), list(images["std"])
-    return Found(network, model, mean, std, images["input_size"][1], images["interpolation"])
+    return Loaded(network, model, mean, std, images["input_size"][1], images["interpolation"])
 
 
-def _open_clip(folder: Path) -> Found:
-    open_clip = imported("open_clip")
+def _open_clip(folder: Path) -> Loaded:
+    open_clip = import_library("open_clip")
     clip = open_clip.create_model(f"local-dir:{folder}", precision="fp32", require_pretrained=True)
     images = open_clip.get_model_preprocess_cfg(clip)
     config = open_clip.get_model_config(f"local-dir:{folder}")
     model = {key: config[key] for key in ("embed_dim", "vision_cfg", "quick_gelu") if key in config}
     model["vision_cfg"]["timm_model_pretrained"] = False
     size = images["size"] if isinstance(images["size"], int) else images["size"][0]
-    return Found(clip.visual, model, list(images["mean"]), list(images["std"]), size, images["interpolation"])
+    return Loaded(clip.visual, model, list(images["mean"]), list(images["std"]), size, images["interpolation"])
 
 
-def _transformers(folder: Path) -> Found:
-    transformers = imported("transformers")
+def _transformers(folder: Path) -> Loaded:
+    transformers = import_library("transformers")
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     config = getattr(config, "vision_config", config)
     with _silent(transformers.logging):  # its report names every weight of the text part
-        network, report = network_class(config).from_pretrained(
+        network, report = find_network_class(config).from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -134,14 +134,14 @@ def _transformers(folder: Path) -> Found:
             output_loading_info=True,
         )
     if report["missing_keys"]:
-        raise ValueError(f"no weights for {listed(sorted(report['missing_keys'])[:3])}")
+        raise ValueError(f"no weights for {join_names(sorted(report['missing_keys'])[:3])}")
     prepare = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     black, white = (np.full((64, 64, 3), value, np.uint8) for value in (0, 255))
     answers = prepare(images=[black, white], return_tensors="pt")["pixel_values"]
     low, high = answers.mean((2, 3))  # what it takes off and divides by stands in several keys of its file
     mean, std = (-low / (high - low)).tolist(), (1 / (high - low)).tolist()
     interpolation = "bilinear" if prepare.resample == Image.Resampling.BILINEAR else "bicubic"
-    return Found(network, config.to_dict(), mean, std, answers.shape[2], interpolation)
+    return Loaded(network, config.to_dict(), mean, std, answers.shape[2], interpolation)
 
 
 @contextmanager
@@ -158,4 +158,4 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-READERS: dict[str, Callable[[Path], Found]] = {"timm": _timm, "open_clip": _open_clip, "transformers": _transformers}
+READERS: dict[str, Callable[[Path], Loaded]] = {"timm": _timm, "open_clip": _open_clip, "transformers": _transformers}

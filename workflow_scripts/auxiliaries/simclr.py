@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from workflow_scripts.auxiliaries import Auxiliary, part_of
+from workflow_scripts.auxiliaries import Auxiliary, draw_share
 from workflow_scripts.common.fields import PositiveShare
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.training.contrastive import Contrastive, pretrain
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.contrastive import Contrastive, pretrain
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,5 @@ class SimCLR(Auxiliary, Contrastive):
     share: PositiveShare = 1.0
 
     def __call__(self, train: Images, model: Model, run: Run) -> Model:
-        pretrain(model, part_of(train, self.share, run), self, run)
+        pretrain(model, draw_share(train, self.share, run), self, run)
         return model

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from workflow_scripts.auxiliaries import Auxiliary
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.training.contrastive import Contrastive, pretrain
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.contrastive import Contrastive, pretrain
 
 
 @dataclass(frozen=True)

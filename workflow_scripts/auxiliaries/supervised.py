@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from workflow_scripts.auxiliaries import Auxiliary, part_of
+from workflow_scripts.auxiliaries import Auxiliary, draw_share
 from workflow_scripts.common.fields import PositiveShare
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loop import train as fit
 
 
@@ -18,5 +18,5 @@ class Supervised(Auxiliary):
     share: PositiveShare = 1.0
 
     def __call__(self, train: Images, model: Model, run: Run) -> Model:
-        fit(model, part_of(train, self.share, run), model.recipe, run)
+        fit(model, draw_share(train, self.share, run), model.recipe, run)
         return model

@@ -1,122 +1,71 @@
-"""What stands behind a name in a method's signature: files are read here, and only those that the method asks for."""
+"""What a name in a method's signature stands for: who may ask for it, and how it is read. Where it is kept stands in
+rules/common.smk; CONTRIBUTING.md has this table for people, and a test holds the two together."""
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from workflow_scripts.common import catalog, files, truth
-from workflow_scripts.common.errors import UserError
-from workflow_scripts.common.images import ImageFormat, Images
-from workflow_scripts.common.run import Run
+READERS = "workflow_scripts.jobs.readers"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One method of one cell.
+class Argument:
+    """may_ask: kinds of methods, `controls` for the defenses that are none; reader: the function in jobs/readers.py."""
 
-    axis: which of the cell's wildcards names the method: attack, defense or analysis.
-    made: `fingerprint` and `params`, the resolved hyper-parameters by axis; inputs: the paths by name.
-    """
+    may_ask: frozenset[str]
+    reader: str
 
-    axis: str
-    wildcards: Any
-    made: Mapping[str, Any]
-    inputs: Mapping[str, Any]
-    run: Run
 
-    @classmethod
-    def of(cls, axis: str, wildcards: Any, made: Mapping[str, Any], inputs: Mapping[str, Any]) -> "Job":
-        """The job of a rule, its random streams named by the dataset and the seed."""
-        return cls(axis, wildcards, made, dict(inputs.items()), Run(wildcards.dataset, int(wildcards.seed)))
+def _argument(reader: str, kinds: str) -> Argument:
+    return Argument(frozenset(kinds.split()), reader)
 
-    @property
-    def kind(self) -> str:
-        return catalog.KIND_OF_AXIS[self.axis]
 
-    @property
-    def name(self) -> str:
-        return catalog.name(getattr(self.wildcards, self.axis))
+ARGUMENTS = {
+    "run": _argument("run", "attacks defenses detectors auxiliaries analyses"),
+    "ratio": _argument("ratio", "attacks"),
+    "train": _argument("images", "attacks auxiliaries controls analyses"),
+    "test": _argument("images", "controls analyses"),
+    "holdout": _argument("holdout", "defenses detectors analyses"),
+    "poisoned_train": _argument("published", "defenses detectors auxiliaries analyses"),
+    "model": _argument("untrained", "attacks defenses detectors auxiliaries analyses"),
+    "victim": _argument("network", "defenses detectors analyses"),
+    "clean_victim": _argument("network", "attacks auxiliaries controls analyses"),
+    "retrained": _argument("network", "controls"),
+    "defended": _argument("network", "analyses"),
+    "defense": _argument("defense", "analyses"),
+    "log": _argument("table", "analyses"),
+    "truth": _argument("truth", "controls analyses"),
+}
+"""The threat model. Controls may have what is named there beside a defense's own."""
+NAMED = {"auxiliaries": "auxiliary", "datasets": "images", "detectors": "scores"}
+"""How the argument is read that is what a field of the same name names, by the kind of that."""
 
-    @property
-    def params(self) -> Mapping[str, Any]:
-        return self.made["params"][self.axis]
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """What goes into the metadata of what is made."""
-        return {**self.made, "notes": self.run.notes}
+def may_ask_for(kind: str, control: bool = False) -> set[str]:
+    """The names that methods of a kind may have in their signatures."""
+    kinds = {kind, "controls"} if control else {kind}
+    return {name for name, argument in ARGUMENTS.items() if kinds & argument.may_ask}
 
-    @cached_property
-    def method(self) -> Any:
-        """The method with its hyper-parameters."""
-        return catalog.make(self.kind, self.name, self.params)
 
-    def call(self) -> Any:
-        """Call the method with what its signature names."""
-        asked = catalog.describe(self.kind, self.name).asks
-        return self.method(**{name: self.argument(name) for name in asked})
+def reader_of(name: str, named: dict[str, str]) -> str:
+    """The function of jobs/readers.py that reads an argument; `named`: the kinds of those that a field names."""
+    return NAMED[named[name]] if name in named else ARGUMENTS[name].reader
 
-    def argument(self, name: str) -> Any:
-        """One argument, read from its files."""
-        match name:
-            case "run":
-                return self.run
-            case "ratio":
-                return float(self.wildcards.ratio)
-            case "train" | "test":
-                return self._images(name)
-            case "poisoned_train":
-                train, poison = (files.read_images(path)[0] for path in self.inputs[name])
-                return train.overwritten(poison)
-            case "holdout":
-                return self._holdout()
-            case "victim" | "clean_victim" | "retrained" | "defended":
-                return self._network(name)
-            case "model":
-                return self._untrained()
-            case "truth":
-                return truth.read(self.inputs[name])
-            case "defense":  # of an analysis: the cell's, with its hyper-parameters
-                return catalog.make("defenses", catalog.name(self.wildcards.defense), self.made["params"]["defense"])
-            case "log":
-                return files.read_table(self.inputs[name])[0]
-        raise TypeError(f"{self.name} asks for {name!r}, which nobody keeps")
 
-    def _images(self, name: str) -> Images:
-        return files.read_images(self.inputs[name])[0]
+def builds_network(name: str) -> bool:
+    """Whether the argument is a network of the cell's architecture, or of the one that a field names in its place."""
+    return name in ARGUMENTS and ARGUMENTS[name].reader in ("network", "untrained")
 
-    def _holdout(self) -> Images:
-        """The prefix of the holdout that the method's `holdout_size` names."""
-        drawn, about = files.read_images(self.inputs["holdout"])
-        size = self.params["holdout_size"]
-        count = round(size * about["train_images"]) if size <= 1 else int(size)
-        if count > len(drawn) or count < 1:
-            raise UserError(
-                f"{self.name}: holdout_size {size:g} asks for {count} images; the holdout of {self.run.dataset} has "
-                f"{len(drawn)}: ask for less, or set a larger `holdout` in the dataset's entry of the configuration"
-            )
-        return drawn[:count]
 
-    def _network(self, name: str) -> Any:
-        from workflow_scripts.common import weights
+def architecture_axis(axis: str, name: str, fields: Collection[str]) -> str:
+    """Which name says of what architecture a network is that a method of this axis asks for: that of the cell, or the
+    method's field `surrogate` or `backbone`."""
+    if name == "clean_victim" and "surrogate" in fields:
+        return "surrogate"
+    return "backbone" if axis == "auxiliary" else "model"
 
-        return weights.load(self.inputs[name], *self._architecture(), self.run.device, self._extractor())
 
-    def _untrained(self) -> Any:
-        from workflow_scripts.common import weights
-
-        form = ImageFormat.from_json(files.read_about(self.inputs["model"]))
-        return weights.untrained(*self._architecture(), form, self.run, self._extractor())
-
-    def _extractor(self) -> Any:
-        """The frozen network below the model, where its architecture asks for one."""
-        from workflow_scripts.common import weights
-
-        return weights.frozen(self.inputs["extractor"], self.run.device) if "extractor" in self.inputs else None
-
-    def _architecture(self) -> tuple[str, Mapping[str, Any]]:
-        """The cell's; of an auxiliary that its backbone's."""
-        if self.axis == "auxiliary":
-            return self.params["backbone"], self.made["params"]["backbone"]
-        return catalog.name(self.wildcards.model), self.made["params"]["model"]
+def read(job: Any, reader: str, name: str) -> Any:
+    """One argument of a job."""
+    return getattr(importlib.import_module(READERS), reader)(job, name)

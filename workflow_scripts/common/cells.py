@@ -1,6 +1,6 @@
 """The words of a grid: cells, and the study that they belong to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -23,18 +23,24 @@ def clean_cell(cell: Cell) -> Cell:
     return cell._replace(attack="none", ratio="0", defense="none")
 
 
+def is_in_training(asks: Collection[str]) -> bool:
+    """Whether a defense of this signature trains the network itself, given the poisoned training set and no victim, or
+    is what such training gives without a defense."""
+    return ("poisoned_train" in asks and "victim" not in asks) or "retrained" in asks
+
+
 def cell_of(row: Mapping[str, Any]) -> Cell:
     """The cell of a row of `metrics.parquet`, where ratio and seed are numbers."""
-    return Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=spelled_ratio(row["ratio"]))
+    return Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=format_ratio(row["ratio"]))
 
 
-def asked_as(row: Mapping[str, Any]) -> str:
+def defense_label(row: Mapping[str, Any]) -> str:
     """A row's defense, and its protocol where the model may be asked in several ways: never the one without the
     other."""
     return row["defense"] if row["protocol"] == "default" else f"{row['defense']} [{row['protocol']}]"
 
 
-def spelled_ratio(ratio: float) -> str:
+def format_ratio(ratio: float) -> str:
     """A ratio as it stands in paths."""
     return repr(float(ratio)) if ratio else "0"
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.errors import UserError, listed
+from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.fields import Field
 
+SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
+"""The kinds of methods whose hyper-parameters may differ on a dataset."""
+REPLACED = ("replace_models", "largest_ratios")
 KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
 
 
@@ -15,8 +18,9 @@ KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
 class Config:
     """A checked configuration.
 
-    `settings` maps a dataset to what differs there from the methods' own defaults, besides `models` (a model's name to
-    the name that takes its place) and `ratios` (an attack's name to the largest ratio that it is asked for).
+    `settings` maps a dataset to what differs there from the methods' own defaults, by kind and by method, besides
+    `replace_models` (a model's name to the name that takes its place) and `largest_ratios` (an attack's name to the
+    largest ratio that it is asked for).
     """
 
     studies: tuple[str, ...]
@@ -27,17 +31,17 @@ class Config:
     keep_models: bool = True
 
     def of(self, dataset: str) -> dict[str, Any]:
-        """The settings of one dataset, by method."""
+        """The settings of one dataset, by kind and by method."""
         return self.settings.get(dataset, {})
 
     def loader(self, dataset: str) -> tuple[str, dict[str, Any]]:
         """The name of a dataset's loader and its resolved fields."""
         entry = dict(self.datasets[dataset])
         loader = entry.pop("loader")
-        return loader, catalog.resolve("datasets", loader, {loader: entry})
+        return loader, catalog.resolve("datasets", loader, {"datasets": {loader: entry}})
 
 
-def mapping(value: Any, where: str) -> dict[str, Any]:
+def check_mapping(value: Any, where: str) -> dict[str, Any]:
     """`value` if it is a mapping with text keys (nothing is an empty one); UserError otherwise."""
     if value is None:
         return {}
@@ -46,11 +50,11 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
     return dict(value)
 
 
-def only(given: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
+def check_keys(given: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
     """UserError if a key is not among those allowed."""
     for key in given:
         if key not in allowed:
-            raise UserError(f"{where}: no key {key!r}; there are: {listed(allowed)}")
+            raise UserError(f"{where}: no key {key!r}; there are: {join_names(allowed)}")
 
 
 def as_list(value: Any) -> list[Any]:
@@ -60,22 +64,22 @@ def as_list(value: Any) -> list[Any]:
 
 def read(raw: Mapping[str, Any]) -> Config:
     """Check what Snakemake read from `config.yaml` and the command line. UserError names what is wrong."""
-    only(raw, KEYS, "config")
+    check_keys(raw, KEYS, "config")
     studies = as_list(raw.get("studies") or [])
     if not studies or not all(isinstance(study, str) for study in studies):
         raise UserError("config: studies must be a list of names of files in studies/, say [quickstart]")
     datasets = {
-        name: mapping(entry, f"config, dataset {name}")
-        for name, entry in mapping(raw.get("datasets"), "config, datasets").items()
+        name: check_mapping(entry, f"config, dataset {name}")
+        for name, entry in check_mapping(raw.get("datasets"), "config, datasets").items()
     }
     for name, entry in datasets.items():
         _check_dataset(name, entry)
     settings = {
-        name: _settings(name, entry) for name, entry in mapping(raw.get("settings"), "config, settings").items()
+        name: _settings(name, entry) for name, entry in check_mapping(raw.get("settings"), "config, settings").items()
     }
     for name in (*settings, *([raw["dataset"]] if raw.get("dataset") else [])):
         if not isinstance(name, str) or name not in datasets:
-            raise UserError(f"config: no dataset {name!r}; there are: {listed(datasets)}")
+            raise UserError(f"config: no dataset {name!r}; there are: {join_names(datasets)}")
     try:
         partial, keep = (Field(k, d, bool).read(raw.get(k, d)) for k, d in (("partial", False), ("keep_models", True)))
     except UserError as error:
@@ -88,11 +92,11 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
         raise UserError(f"config: dataset {name!r} must be named in lower-case letters, digits and _")
     if not isinstance(entry.get("loader"), str):
         raise UserError(
-            f"config, dataset {name}: loader is missing or no name; there are: {listed(catalog.names('datasets'))}"
+            f"config, dataset {name}: loader is missing or no name; there are: {join_names(catalog.list_methods('datasets'))}"
         )
     fields = {key: value for key, value in entry.items() if key != "loader"}
     try:
-        resolved = catalog.resolve("datasets", entry["loader"], {entry["loader"]: fields})
+        resolved = catalog.resolve("datasets", entry["loader"], {"datasets": {entry["loader"]: fields}})
     except UserError as error:
         raise UserError(f"config, dataset {name}: {error}") from None
     for key in catalog.describe("datasets", entry["loader"]).fields:
@@ -102,21 +106,32 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
 
 def _settings(dataset: str, raw: Any) -> dict[str, Any]:
     where = f"config, settings of {dataset}"
-    settings = {method: mapping(value, f"{where}, {method}") for method, value in mapping(raw, where).items()}
-    for old, new in settings.get("models", {}).items():
+    settings = {key: check_mapping(value, f"{where}, {key}") for key, value in check_mapping(raw, where).items()}
+    for key in settings:
+        _check_setting(key, where)
+    for old, new in settings.get("replace_models", {}).items():
         for model in (old, new):
-            if model not in catalog.names("models"):
-                raise UserError(f"{where}: no {model!r} among the models; there are: {listed(catalog.names('models'))}")
-    for attack, ratio in settings.get("ratios", {}).items():
+            if model not in catalog.list_methods("models"):
+                there = join_names(catalog.list_methods("models"))
+                raise UserError(f"{where}: no {model!r} among the models; there are: {there}")
+    for attack, ratio in settings.get("largest_ratios", {}).items():
         catalog.describe("attacks", attack)
         if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
             raise UserError(f"{where}: the ratio of {attack} is {ratio!r}; it must be above 0 and at most 1")
-    for method in settings.keys() - {"models", "ratios"}:
-        kinds = catalog.kind_of(method)
-        if not kinds:
-            raise UserError(f"{where}: there is no method {method!r}")
-        try:
-            catalog.resolve(kinds[0], method, settings)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+    for kind in settings.keys() & set(SET):
+        for method, fields in settings[kind].items():
+            settings[kind][method] = check_mapping(fields, f"{where}, {kind}, {method}")
+            try:
+                catalog.resolve(kind, method, settings)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
     return settings
+
+
+def _check_setting(key: str, where: str) -> None:
+    """UserError, with the kinds that have a method of this name, where a key is none of those that may stand there."""
+    if key in (*SET, *REPLACED):
+        return
+    kinds = [kind for kind in SET if key in catalog.list_methods(kind)]
+    hint = f"; {key} belongs below {join_names(kinds)}" if kinds else ""
+    raise UserError(f"{where}: no key {key!r}; there are: {join_names((*SET, *REPLACED))}{hint}")

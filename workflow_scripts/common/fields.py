@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from workflow_scripts.common.errors import UserError, listed
+from workflow_scripts.common.errors import UserError, join_names
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,40 @@ Byte = Annotated[float, Range(0, 255, open_low=True)]
 Size = Annotated[float, Range(0, open_low=True)]
 """A share of the training set up to 1, or a number of images above it."""
 
+AuxiliaryName = Annotated[str, "auxiliaries"]
+DatasetName = Annotated[str, "datasets"]
+DetectorName = Annotated[str, "detectors"]
+ModelName = Annotated[str, "models"]
+"""The name of a method of another kind, without hyper-parameters. A field that names an auxiliary, a dataset or a
+detector is an argument of that name, if the method asks for it."""
+
+NAMES: dict[str, str] = {
+    name: alias.__metadata__[0]
+    for name, alias in list(globals().items())
+    if hasattr(alias, "__metadata__") and alias.__origin__ is str
+}
 RANGES: dict[str, tuple[type, Range]] = {
     name: (alias.__origin__, alias.__metadata__[0])
     for name, alias in list(globals().items())
-    if hasattr(alias, "__metadata__")
+    if hasattr(alias, "__metadata__") and name not in NAMES
 }
 
 
 @dataclass(frozen=True)
 class Field:
-    """One hyper-parameter: its name, its default, and what a value of it may be."""
+    """One hyper-parameter: its name, its default, and what a value of it may be; `names`: the kind of method that a value
+    is the name of."""
 
     name: str
     default: Any
     type: type
     range: Range | None = None
     choices: tuple[Any, ...] = ()
+    names: str = ""
 
     def __str__(self) -> str:
         if self.choices:
-            return "one of " + listed(self.choices)
+            return "one of " + join_names(self.choices)
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
         kind = names.get(self.type, "a list of whole numbers")
         return f"{kind} {self.range}" if self.range else kind
@@ -91,22 +105,24 @@ class Field:
         return int(number) if self.type is int else number
 
 
-def spelled(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as it stands in a path: numbers as Python's repr, tuples joined by x."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return "x".join(map(spelled, value))
+        return "x".join(map(format_value, value))
     return str(value) if isinstance(value, str) else repr(value).replace("+", "")
 
 
-def from_annotation(name: str, annotation: ast.expr, default: Any) -> Field:
+def parse_annotation(name: str, annotation: ast.expr, default: Any) -> Field:
     """The field that `name: annotation = default` in a method's class declares."""
     simple = {"int": int, "float": float, "bool": bool, "str": str}
     match annotation:
         case ast.Name(id=known) if known in RANGES:
             kind, interval = RANGES[known]
             return Field(name, default, kind, interval)
+        case ast.Name(id=known) if known in NAMES:
+            return Field(name, default, str, names=NAMES[known])
         case ast.Name(id=known) if known in simple:
             return Field(name, default, simple[known])
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):

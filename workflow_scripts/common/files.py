@@ -1,9 +1,10 @@
 """Files that are whole or not there: written beside their place and renamed; read with one clear error."""
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ KEY = "backstop"
 """The one metadata key of every Parquet and safetensors file: a JSON object."""
 ROWS = 5000
 """Images in a row group: read batch by batch, so that a file never stands in memory twice."""
+TYPES = {"int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "float32": pa.float32(), "bool": pa.bool_()}
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def writing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def digest(path: str | Path) -> str:
+def sha256(path: str | Path) -> str:
     """SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -49,7 +51,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read JSON; UserError if it is none."""
-    with readable(path, "JSON"):
+    with reading(path, "JSON"):
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
@@ -66,18 +68,63 @@ def write_table(path: str | Path, table: pa.Table, about: Mapping[str, Any] | No
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """A Parquet file and what stands under its metadata key. UserError if it is missing or not whole."""
-    with readable(path, "Parquet"):
-        table = pq.read_table(path, columns=columns)
+    with reading(path, "Parquet"):
+        table = pq.ParquetFile(path).read(columns=columns)  # `read_table` would import pyarrow.dataset and pandas
         return table, json.loads((table.schema.metadata or {}).get(KEY.encode(), b"{}"))
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
     """What stands under the metadata key of a Parquet or safetensors file."""
     if Path(path).suffix == ".safetensors":
-        with readable(path, "safetensors"), safe_open(path, "numpy") as file:
+        with reading(path, "safetensors"), safe_open(path, "numpy") as file:
             return json.loads((file.metadata() or {}).get(KEY, "{}"))
-    with readable(path, "Parquet"):
+    with reading(path, "Parquet"):
         return json.loads((pq.read_schema(path).metadata or {}).get(KEY.encode(), b"{}"))
+
+
+def made_by(about: Mapping[str, Any]) -> str:
+    """Of the metadata of an artifact, or of what a job is made by: one hash of code, hyper-parameters and wildcards."""
+    kept = {key: about.get(key) for key in ("fingerprint", "params", "wildcards")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def column(values: np.ndarray | Sequence[Any]) -> pa.Array:
+    """A column of numbers, of booleans or of texts; those of a sequence may be None.
+
+    Built from buffers: `pyarrow.array` imports pandas where it is installed, 0.3 s in jobs that need none.
+    """
+    filled: np.ndarray | None
+    if isinstance(values, np.ndarray):
+        present, filled = None, values
+    else:
+        known = np.array([value is not None for value in values], bool)
+        present = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+        filled = _filled(values, known)
+    if filled is None:
+        return pa.array(values)
+    if filled.dtype.kind in "OU":
+        texts = [str(text).encode() for text in filled]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)), present)
+    bits = np.packbits(filled, bitorder="little") if filled.dtype == bool else np.ascontiguousarray(filled)
+    return pa.Array.from_buffers(TYPES[filled.dtype.name], len(filled), [present, pa.py_buffer(bits)])
+
+
+def _filled(values: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
+    """The values with a neutral one in place of each None; integers and floats together are floats. None of others."""
+    kinds = {type(value) for value in itertools.compress(values, known)}
+    if not kinds <= {str, bool, int, float, np.int64, np.float64}:
+        return None
+    if not kinds or str in kinds:
+        return np.array(["" if value is None else value for value in values], object)
+    kind = bool if kinds == {bool} else np.int64 if kinds <= {int, np.int64} else np.float64
+    return np.array([0 if value is None else value for value in values], kind)
+
+
+def numbers(column: pa.ChunkedArray, null: int | None = None) -> np.ndarray:
+    """The numbers or booleans of a column as NumPy, `null` in place of those that are missing; without pandas too."""
+    values = column.to_pylist()
+    return np.array([null if value is None else value for value in values] if null is not None else values)
 
 
 def images_table(images: np.ndarray, **columns: Any) -> pa.Table:
@@ -90,7 +137,7 @@ def images_table(images: np.ndarray, **columns: Any) -> pa.Table:
 
 def write_images(path: str | Path, data: Images, about: Mapping[str, Any]) -> None:
     """Write images with their index and label; their format goes into the metadata."""
-    table = images_table(data.images, index=pa.array(data.index), label=pa.array(data.labels))
+    table = images_table(data.images, index=column(data.index), label=column(data.labels))
     write_table(path, table, {**about, **data.format.as_json()})
 
 
@@ -100,7 +147,7 @@ def read_images(path: str | Path) -> tuple[Images, dict[str, Any]]:
     if "shape" not in about:
         raise UserError(f"{path}: no images of this pipeline (its metadata has no shape); remove it and run again")
     form = ImageFormat.from_json(about)
-    with readable(path, "Parquet"):
+    with reading(path, "Parquet"):
         return Images(*_columns(pq.ParquetFile(path), form.shape), form), about
 
 
@@ -112,9 +159,13 @@ def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndar
     for batch in file.iter_batches(batch_size=ROWS, columns=["index", "label", "image"]):
         stop = start + len(batch)
         images[start:stop] = pixels(batch.column("image"), shape)
-        labels[start:stop], index[start:stop] = batch.column("label"), batch.column("index")
+        labels[start:stop], index[start:stop] = (_int64(batch.column(key)) for key in ("label", "index"))
         start = stop
     return images, labels, index
+
+
+def _int64(column: pa.Array) -> np.ndarray:
+    return np.frombuffer(column.buffers()[1], np.int64, count=len(column), offset=8 * column.offset)
 
 
 def pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
@@ -125,7 +176,7 @@ def pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 @contextmanager
-def readable(path: str | Path, kind: str) -> Iterator[None]:
+def reading(path: str | Path, kind: str) -> Iterator[None]:
     """A block that reads `path`: one clear UserError if that is missing or not whole."""
     try:
         yield

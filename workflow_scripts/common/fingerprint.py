@@ -1,52 +1,154 @@
-"""A hash of the code that an artifact depends on: Snakemake does not see edits to a library behind a script."""
+"""A hash of the code that an artifact depends on: Snakemake does not see edits to a library behind a script.
+
+It covers the definitions (functions, classes, constants) that a job's code can reach by name, docstrings and comments
+left out. What is found by a name that is text (a method of a registry, the reader of an argument) is named by the plan.
+A module that is passed on as a value is reached as a whole, and where a name may mean a local variable or a definition,
+it means both: a rerun too many does less harm than a stale number.
+"""
 
 import ast
 import functools
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from workflow_scripts.common.catalog import ROOT, imported, source
+from workflow_scripts.common.arguments import READERS
+from workflow_scripts.common.catalog import ROOT, describe, parse_source, source_file
+
+PLANNING = frozenset(
+    ROOT / "common" / f"{name}.py"
+    for name in ("arguments", "catalog", "config", "fields", "fingerprint", "plan", "studies")
+)
+"""What these decide reaches a job as its parameters and inputs."""
+Definition = tuple[Path, str]
+"""A file, and a name at its top; `` for what the file does when it is imported, `*` for all that it defines."""
 
 
-def of_code(step: str, *methods: tuple[str, str]) -> str:
-    """Of a step's script, the named (kind, method) files, and all project files that these import.
-
-    Docstrings and comments are left out: explaining something is no reason to compute it again.
-    """
-    return _of_files(frozenset([ROOT / f"{step}.py", *(source(kind, name) for kind, name in methods)]))
+def of_code(step: str, *methods: tuple[str, str], readers: tuple[str, ...] = ()) -> str:
+    """Of a step's script, the classes of the named (kind, method)s, the named functions of jobs/readers.py, and all
+    that these can reach."""
+    return _of_roots(frozenset(roots(step, *methods, readers=readers)))
 
 
-def of_artifact(code: str, params: Mapping[str, Any]) -> str:
-    """Of code and resolved hyper-parameters together: what an artifact must carry not to be stale."""
-    return hashlib.sha256(f"{code} {json.dumps(params, sort_keys=True)}".encode()).hexdigest()[:16]
+def roots(step: str, *methods: tuple[str, str], readers: tuple[str, ...] = ()) -> Iterator[Definition]:
+    """Where a job's code begins."""
+    yield ROOT / f"{step}.py", "*"
+    for kind, name in methods:
+        yield source_file(kind, name), describe(kind, name).class_name
+    for reader in readers:
+        yield ROOT.parent / f"{READERS.replace('.', '/')}.py", reader
 
 
 @functools.cache
-def _of_files(roots: frozenset[Path]) -> str:
-    files = frozenset().union(*map(_reachable, roots))
-    digests = sorted(f"{file.relative_to(ROOT)} {_digest(file)}" for file in files)
+def _of_roots(start: frozenset[Definition]) -> str:
+    digests = sorted(f"{file.relative_to(ROOT)} {name} {_digest(file, name)}" for file, name in reachable(start))
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
 @functools.cache
-def _reachable(root: Path) -> frozenset[Path]:
-    seen: set[Path] = set()
-    todo = [root]
+def reachable(start: frozenset[Definition]) -> frozenset[Definition]:
+    """The definitions that these can reach, themselves among them, but for those of planning code."""
+    seen: set[Definition] = set()
+    todo = list(start)
     while todo:
-        if (path := todo.pop()) not in seen:
-            seen.add(path)
-            todo += imported(path).values()
+        if (definition := todo.pop()) not in seen and definition[0] not in PLANNING:
+            seen.add(definition)
+            todo += _references(*definition)
     return frozenset(seen)
 
 
+@dataclass
+class _Source:
+    """A file's definitions by name, what it does on import, and what its imports bind, by name: a file, and there a
+    name, `` for the file itself."""
+
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    effects: list[ast.stmt] = field(default_factory=list)
+    imports: dict[str, Definition] = field(default_factory=dict)
+
+
 @functools.cache
-def _digest(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))  # a tree of our own: its docstrings are taken out
-    for node in ast.walk(tree):
-        match getattr(node, "body", None):
-            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-                node.body = rest or [ast.Pass()]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+def _source(path: Path) -> _Source:
+    found = _Source(imports=dict(_bindings(parse_source(path).body)))
+    for node in parse_source(path).body:
+        names = _defined(node)
+        for name in names:
+            found.definitions.setdefault(name, []).append(node)
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not names and not is_text and not isinstance(node, ast.Import | ast.ImportFrom) and not _is_for_types(node):
+            found.effects.append(node)
+    return found
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a file defines or adds to: `KINDS["x"] = 1` adds to `KINDS`."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+            return [n.id for n in ast.walk(target) if isinstance(n, ast.Name)]
+    return []
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
+    """What the imports of this project's code among these statements bind."""
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == ROOT.name:
+            base = ROOT.parent.joinpath(*(node.module or "").split("."))
+            home = base.with_suffix(".py") if base.with_suffix(".py").exists() else base / "__init__.py"
+            for alias in node.names:
+                module = base / f"{alias.name}.py"
+                yield alias.asname or alias.name, (module, "") if module.exists() else (home, alias.name)
+
+
+@functools.cache
+def _references(path: Path, name: str) -> frozenset[Definition]:
+    """The definitions that one of them names, directly."""
+    source = _source(path)
+    if name == "*":
+        return frozenset({(path, ""), *((path, known) for known in source.definitions)})
+    nodes = source.effects if name == "" else source.definitions.get(name, [])
+    found = {(path, "")} if name else {(home, "") for home, _ in source.imports.values()}
+    found.add((path.parent / "__init__.py", ""))
+    for node in nodes:
+        inner = [n for n in ast.walk(node) if isinstance(n, ast.ImportFrom)]
+        bound = source.imports | dict(_bindings(inner))  # type: ignore[arg-type]
+        found |= {(home, "") for home, _ in bound.values()} if inner else set()
+        found |= set(_named(node, bound, path, source))
+    return frozenset(found)
+
+
+def _named(node: ast.stmt, bound: Mapping[str, Definition], path: Path, source: _Source) -> Iterator[Definition]:
+    attributes = {id(n.value): n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id in bound:
+            home, name = bound[part.id]
+            yield home, name or attributes.get(id(part), "*")  # a module that is passed on is all that it defines
+        elif isinstance(part, ast.Name) and part.id in source.definitions:
+            yield path, part.id
+
+
+@functools.cache
+def _digest(path: Path, name: str) -> str:
+    """Of what a definition says, docstrings left out; nothing for `*`, whose parts are reached by themselves."""
+    source = _source(path)
+    nodes = source.effects if name == "" else source.definitions.get(name, [])
+    return hashlib.sha256("\n".join(map(_plain, nodes)).encode()).hexdigest()
+
+
+@functools.cache
+def _plain(node: ast.AST) -> str:
+    """The code of a node without the texts that stand by themselves, which explain."""
+    tree = ast.parse(ast.unparse(node))
+    for part in ast.walk(tree):
+        if isinstance(body := getattr(part, "body", None), list):
+            kept = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+            part.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)

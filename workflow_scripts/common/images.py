@@ -49,7 +49,7 @@ class Images:
         cut = round(share * len(self))
         return self[:cut], self[cut:]
 
-    def overwritten(self, changed: "Images") -> "Images":
+    def replace_rows(self, changed: "Images") -> "Images":
         """These images with the rows of `changed` in place of those of the same index, the others appended."""
         position = {int(index): row for row, index in enumerate(self.index)}
         inside = np.array([int(index) in position for index in changed.index], bool)
@@ -63,6 +63,11 @@ class Images:
             labels=np.concatenate([labels, added.labels]),
             index=np.concatenate([self.index, added.index]),
         )
+
+
+@dataclass(frozen=True)
+class Features(Images):
+    """Images as a frozen extractor sees them: `images` is float32 (N, D)."""
 
 
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

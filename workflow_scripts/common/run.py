@@ -1,14 +1,6 @@
 """What a method is handed beside its data: a device, named random streams, a log, and the clock of its step."""
 
 import hashlib
-import json
-import os
-import platform
-import resource
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -42,11 +33,11 @@ class Run:
 
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def numpy(self, purpose: str) -> np.random.Generator:
+    def numpy_rng(self, purpose: str) -> np.random.Generator:
         """The stream of this purpose, from its start, for NumPy."""
         return np.random.default_rng(self._seed(purpose))
 
-    def torch(self, purpose: str) -> "torch.Generator":
+    def torch_rng(self, purpose: str) -> "torch.Generator":
         """The stream of this purpose, from its start, for torch; on the CPU, so that every device draws the same."""
         import torch
 
@@ -67,32 +58,6 @@ class Run:
     def write_log(self, path: str, about: dict[str, Any]) -> None:
         """The log as Parquet, its columns those of all rows; empty where a row has none."""
         columns = dict.fromkeys(["kind", *(key for row in self.rows for key in row)])
-        files.write_table(path, pa.table({key: [row.get(key) for row in self.rows] for key in columns}), about)
-
-
-@contextmanager
-def step(threads: int = 1, costs: str | None = None) -> Iterator[None]:
-    """One job: fixes the threads, writes what it cost, and ends with one line, not a traceback, on a UserError."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # the order of a sum hangs on it; for a torch not imported yet
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
-    started = time.perf_counter()
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"backstop: {error}")
-    if costs:
-        files.write_json(costs, _costs(time.perf_counter() - started))
-
-
-def _costs(seconds: float) -> dict[str, Any]:
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    device = platform.processor() or platform.machine()
-    if torch := sys.modules.get("torch"):
-        versions["torch"] = torch.__version__
-        if torch.cuda.is_available():
-            device = torch.cuda.get_device_name()
-            memory = torch.cuda.max_memory_allocated() / 2**20
-    cost = {"seconds": round(seconds, 3), "peak_memory_mb": round(memory, 1), "device": device}
-    return cost | {"versions": json.dumps(versions, sort_keys=True)}
+        files.write_table(
+            path, pa.table({key: files.column([row.get(key) for row in self.rows]) for key in columns}), about
+        )

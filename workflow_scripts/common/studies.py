@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.cells import METRICS, Cell, Study, Table, clean_cell, spelled_ratio
-from workflow_scripts.common.config import Config, as_list, mapping, only
-from workflow_scripts.common.errors import UserError, listed
+from workflow_scripts.common.cells import METRICS, Cell, Study, Table, clean_cell, format_ratio, is_in_training
+from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping
+from workflow_scripts.common.errors import UserError, join_names
 
 FOLDER = Path("studies")
 AXES = tuple(axis for axis in Cell._fields if axis != "seed")
@@ -24,7 +24,7 @@ def read(config: Config) -> list[Study]:
         paths = sorted(FOLDER.glob(f"{pattern}.yaml"))
         if not paths:
             known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
-            raise UserError(f"no study {pattern!r} in {FOLDER}/; there are: {listed(known)}")
+            raise UserError(f"no study {pattern!r} in {FOLDER}/; there are: {join_names(known)}")
         found += paths
     return [_study(path, config) for path in dict.fromkeys(found)]
 
@@ -35,7 +35,7 @@ def needed(cells: Iterable[Cell]) -> list[Cell]:
     found: dict[Cell, None] = {}
     for cell in cells:
         implied = [cell._replace(defense="none"), cell._replace(defense="clean"), clean_cell(cell)]
-        if catalog.describe("defenses", catalog.name(cell.defense)).in_training:
+        if is_in_training(catalog.describe("defenses", catalog.method_name(cell.defense)).asks):
             implied.append(cell._replace(defense="plain"))
         found |= dict.fromkeys([cell, *implied])
     return sorted(found)
@@ -45,10 +45,10 @@ def _study(path: Path, config: Config) -> Study:
     name = str(path.relative_to(FOLDER).with_suffix(""))
     try:
         try:
-            raw = mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+            raw = check_mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
         except yaml.YAMLError as error:
             raise UserError(f"not YAML: {' '.join(str(error).split())}") from None
-        only(raw, ("title", "grid", "table", "figure", "analysis"), "the file")
+        check_keys(raw, ("title", "grid", "table", "figure", "analysis"), "the file")
         if "grid" not in raw:
             raise UserError("grid is missing")
         if not raw.keys() & {"table", "analysis", "figure"}:
@@ -69,15 +69,17 @@ def _study(path: Path, config: Config) -> Study:
 
 
 def _grid(raw: Any, config: Config) -> Iterator[Cell]:
-    grid = mapping(raw, "grid")
-    only(grid, Cell._fields, "grid")
+    grid = check_mapping(raw, "grid")
+    check_keys(grid, Cell._fields, "grid")
     for axis in Cell._fields:
         if grid.get(axis) in (None, []):
-            raise UserError(f"grid: {axis} is missing; a cell is made of {listed(Cell._fields)}")
+            raise UserError(f"grid: {axis} is missing; a cell is made of {join_names(Cell._fields)}")
     datasets = [config.dataset] if config.dataset else as_list(grid["dataset"])
     for dataset in datasets:
         if not isinstance(dataset, str) or dataset not in config.datasets:
-            raise UserError(f"grid: no dataset {dataset!r} in the configuration; there are: {listed(config.datasets)}")
+            raise UserError(
+                f"grid: no dataset {dataset!r} in the configuration; there are: {join_names(config.datasets)}"
+            )
     seeds = [_seed(seed) for seed in as_list(grid["seed"])]
     ratios = [_ratio(ratio) for ratio in as_list(grid["ratio"])]
     for dataset, attack, ratio in itertools.product(datasets, as_list(grid["attack"]), ratios):
@@ -86,13 +88,15 @@ def _grid(raw: Any, config: Config) -> Iterator[Cell]:
         models = [
             s
             for entry in as_list(grid["model"])
-            for s in _spellings("models", entry, settings, replaced.get("models", {}))
+            for s in _spellings("models", entry, settings, replaced.get("replace_models", {}))
         ]
         defenses = [s for entry in as_list(grid["defense"]) for s in _spellings("defenses", entry, settings)]
         for spelling in _spellings("attacks", attack, settings):
-            largest = replaced.get("ratios", {}).get(catalog.name(spelling), math.inf)
+            largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelling), math.inf)
             share = _check_attack(spelling, min(ratio, largest), dataset, config)
-            _check_extractors(models, spelling, settings)
+            for kind, own in (("attacks", [spelling]), ("models", models), ("defenses", defenses)):
+                for method in own:
+                    _check_auxiliaries(kind, method, spelling, settings)
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 yield Cell(dataset, model, spelling, share, seed, defense)
 
@@ -106,11 +110,11 @@ def _spellings(
         if not all("~" in pair for pair in pairs):
             raise UserError(f"grid: {entry!r} is no spelling of a method; say name or name+key~value")
         entry = {method: dict(pair.split("~", 1) for pair in pairs)}
-    for method, fields in mapping(entry, f"grid, {kind}").items():
+    for method, fields in check_mapping(entry, f"grid, {kind}").items():
         name = (replaced or {}).get(method, method)
-        chosen = mapping(fields, f"grid, {method}")
+        chosen = check_mapping(fields, f"grid, {method}")
         for values in itertools.product(*map(as_list, chosen.values())):
-            yield catalog.canonical(kind, name, dict(zip(chosen, values, strict=True)), settings)
+            yield catalog.canonical_spelling(kind, name, dict(zip(chosen, values, strict=True)), settings)
 
 
 def _seed(value: Any) -> str:
@@ -128,7 +132,7 @@ def _ratio(value: Any) -> float:
 
 def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> str:
     """The ratio as it stands in a path; UserError where the attack cannot have it on this dataset."""
-    name = catalog.name(spelling)
+    name = catalog.method_name(spelling)
     if name == "none":
         return "0"
     if not 0 < ratio <= 1:
@@ -147,18 +151,18 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
             f"{target}, which has {counts[target]} in {dataset}: the ratio may be at most "
             f"{counts[target] / sum(counts):.4f}"
         )
-    return spelled_ratio(ratio)
+    return format_ratio(ratio)
 
 
-def _check_extractors(models: Iterable[str], attack: str, settings: dict[str, Any]) -> None:
-    """UserError where a model stands on a network that cannot be trained on this attack's images."""
-    for model in models:
-        if extractor := catalog.resolve("models", model, settings).get("extractor"):
-            asks = catalog.describe("auxiliaries", catalog.name(extractor)).asks
-            if "poisoned_train" in asks and "model" in catalog.describe("attacks", catalog.name(attack)).asks:
+def _check_auxiliaries(kind: str, spelling: str, attack: str, settings: dict[str, Any]) -> None:
+    """UserError where a method stands on a network that cannot be trained on this attack's images."""
+    chosen = catalog.resolve(kind, spelling, settings)
+    for key, named in catalog.describe(kind, catalog.method_name(spelling)).named.items():
+        if named == "auxiliaries" and "poisoned_train" in catalog.describe("auxiliaries", chosen[key]).asks:
+            if catalog.is_implant(attack) or kind == "attacks":
                 raise UserError(
-                    f"grid: {attack} publishes its images together with the victim, so {extractor} cannot be trained "
-                    f"on them before {model}; choose an extractor of clean images"
+                    f"grid: {attack} publishes its images together with what it makes, so {chosen[key]} cannot be "
+                    f"trained on them before {spelling}; choose one of clean images"
                 )
 
 
@@ -169,15 +173,15 @@ def _class_counts(dataset: str, config: Config) -> Sequence[int]:
 
 
 def _table(raw: Any, cells: tuple[Cell, ...]) -> Table:
-    given = mapping(raw, "table")
-    only(given, ("rows", "columns", "values"), "table")
+    given = check_mapping(raw, "table")
+    check_keys(given, ("rows", "columns", "values"), "table")
     table = Table(**{key: tuple(as_list(value)) for key, value in given.items()})
     for axis in (*table.rows, *table.columns):
         if axis not in AXES:
-            raise UserError(f"table: no axis {axis!r}; there are: {listed(AXES)}")
+            raise UserError(f"table: no axis {axis!r}; there are: {join_names(AXES)}")
     for metric in table.values:
         if metric not in METRICS:
-            raise UserError(f"table: no metric {metric!r}; there are: {listed(METRICS)}")
+            raise UserError(f"table: no metric {metric!r}; there are: {join_names(METRICS)}")
     shown = (*table.rows, *table.columns)
     places: dict[tuple[str, ...], Cell] = {}
     for cell in cells:
@@ -195,9 +199,9 @@ def _named(kind: str, raw: Any, key: str) -> tuple[str, ...]:
     """Spellings of the figures or analyses that a study names: a name, `{key: name, field: value}`, or a list."""
     found = []
     for entry in as_list(raw):
-        given = {key: entry} if isinstance(entry, str) else mapping(entry, kind)
+        given = {key: entry} if isinstance(entry, str) else check_mapping(entry, kind)
         if not isinstance(given.get(key), str):
-            raise UserError(f"{kind}: {key} is missing or no name; there are: {listed(catalog.names(kind))}")
+            raise UserError(f"{kind}: {key} is missing or no name; there are: {join_names(catalog.list_methods(kind))}")
         fields = {k: v for k, v in given.items() if k != key}
-        found.append(catalog.canonical(kind, given[key], fields, {}))
+        found.append(catalog.canonical_spelling(kind, given[key], fields, {}))
     return tuple(found)

@@ -1,17 +1,14 @@
 """The attacker's secret, `truth.parquet`: which training images were altered, and the triggered test images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from workflow_scripts.common import files
 from workflow_scripts.common.images import ImageFormat, Images
-
-if TYPE_CHECKING:
-    from workflow_scripts.attacks import Attack, Planted
 
 
 @dataclass(frozen=True)
@@ -30,40 +27,44 @@ class Truth:
     psnr: float | None
     rms: float | None
 
-
-def publish(planted: "Planted", attack: "Attack", test: Images, output: Any, about: dict[str, Any]) -> None:
-    """Write what the attacker publishes (`output.poison`) and what stays secret (`output.truth`)."""
-    files.write_images(output.poison, planted.changed, about)
-    rows, labels = attack.counted(test.labels, len(test.format.classes))
-    clean = test[rows]
-    images = planted.trigger(clean.images)
-    secret = pa.concat_tables([_altered(planted), _triggered(images, clean, labels)], promote_options="default")
-    files.write_table(output.truth, secret, {**about, **test.format.as_json(), **loudness(clean.images, images)})
+    def originals(self, test: Images) -> Images:
+        """The triggered images without their trigger, in the same order, of the untouched test images."""
+        return test[np.searchsorted(test.index, self.triggered.index)]
 
 
-def _altered(planted: "Planted") -> pa.Table:
-    return pa.table(
+def write(
+    path: str,
+    altered: Images,
+    roles: np.ndarray,
+    labels: np.ndarray,
+    clean: Images,
+    triggered: Images,
+    about: Mapping[str, Any],
+) -> None:
+    """The attacker's secret: of the `altered` training images their roles and true labels; of the test images that ASR
+    counts the `clean` ones and the `triggered` ones, which have the attacker's labels."""
+    train = pa.table(
         {
-            "split": pa.array(["train"] * len(planted.changed), pa.string()),
-            "index": pa.array(planted.changed.index),
-            "role": pa.array(planted.roles.tolist(), pa.string()),
-            "label": pa.array(planted.changed.labels),
-            "original_label": pa.array(planted.original_labels),
+            "split": files.column(["train"] * len(altered)),
+            "index": files.column(altered.index),
+            "role": files.column(roles.tolist()),
+            "label": files.column(altered.labels),
+            "original_label": files.column(labels),
         }
     )
-
-
-def _triggered(images: np.ndarray, clean: Images, labels: np.ndarray) -> pa.Table:
-    return files.images_table(
-        images,
-        split=pa.array(["test"] * len(images), pa.string()),
-        index=pa.array(clean.index),
-        label=pa.array(labels),
-        original_label=pa.array(clean.labels),
+    rows = files.images_table(
+        triggered.images,
+        split=files.column(["test"] * len(triggered)),
+        index=files.column(triggered.index),
+        label=files.column(triggered.labels),
+        original_label=files.column(clean.labels),
     )
+    secret = pa.concat_tables([train, rows], promote_options="default")
+    visibility = trigger_visibility(clean.images, triggered.images)
+    files.write_table(path, secret, {**about, **clean.format.as_json(), **visibility})
 
 
-def loudness(clean: np.ndarray, triggered: np.ndarray) -> dict[str, float | None]:
+def trigger_visibility(clean: np.ndarray, triggered: np.ndarray) -> dict[str, float | None]:
     """PSNR (dB, peak 255) and RMS (0-255) of the change, means over the images; unchanged images have no PSNR."""
     error = np.square(triggered.astype(np.float64) - clean).mean(axis=(1, 2, 3))
     changed = error[error > 0]
@@ -77,16 +78,17 @@ def read(path: str) -> Truth:
     """The attacker's secret. Only *evaluate* and *analyze* may call this."""
     table, about = files.read_table(path)
     form = ImageFormat.from_json(about)
-    train = table.filter(pc.equal(table["split"], "train"))
-    test = table.filter(pc.equal(table["split"], "test"))
-    image = test["image"].combine_chunks() if len(test) else pa.array([], test.schema.field("image").type)
+    count = table["split"].to_pylist().count("train")  # which come first
+    train, test = table.slice(0, count), table.slice(count)
+    image = test["image"].combine_chunks()
     images = files.pixels(image, form.shape) if len(test) else np.empty((0, *form.shape), np.uint8)
+    index, label, original = (files.numbers(test[key]).astype(np.int64) for key in ("index", "label", "original_label"))
     return Truth(
-        triggered=Images(images, test["label"].to_numpy(), test["index"].to_numpy(), form),
-        original_labels=test["original_label"].to_numpy(),
+        triggered=Images(images, label, index, form),
+        original_labels=original,
         roles=np.array(train["role"].to_pylist(), str),
-        altered=train["index"].to_numpy(),
-        altered_labels=train["original_label"].to_numpy(),
+        altered=files.numbers(train["index"]).astype(np.int64),
+        altered_labels=files.numbers(train["original_label"]).astype(np.int64),
         psnr=about["trigger_psnr"],
         rms=about["trigger_rms"],
     )

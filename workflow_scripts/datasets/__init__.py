@@ -33,25 +33,25 @@ class Dataset:
             if not len(part):
                 raise UserError(f"{run.dataset}: there are no {name} images")
             check_labels(part.labels, len(part.format.classes), f"{run.dataset}, {name} images")
-        order = stratified_order(train.labels, run.numpy("reserve"))
+        order = stratified_order(train.labels, run.numpy_rng("reserve"))
         kept = round(self.reserve * len(train))
         rest, reserved = np.sort(order[kept:]), np.sort(order[:kept])
-        return renumbered(train[rest]), test, train[reserved]
+        return renumber(train[rest]), test, train[reserved]
 
-    def draw(self, train: Images, reserved: Images, run: Run) -> Images:
+    def draw_holdout(self, train: Images, reserved: Images, run: Run) -> Images:
         """The holdout of a seed, in a class-stratified order whose prefixes are the smaller holdouts."""
         source = reserved if len(reserved) else train
-        order = stratified_order(source.labels, run.numpy("holdout"))
+        order = stratified_order(source.labels, run.numpy_rng("holdout"))
         count = len(source) if len(reserved) else round(self.holdout * len(train))
         return source[order[:count]]
 
 
-def renumbered(data: Images) -> Images:
+def renumber(data: Images) -> Images:
     """The images with the index 0 … N - 1."""
     return replace(data, index=np.arange(len(data)))
 
 
-def labelled(
+def from_arrays(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     classes: Sequence[str],

@@ -7,7 +7,7 @@ import numpy as np
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
-from workflow_scripts.datasets import Dataset, labelled
+from workflow_scripts.datasets import Dataset, from_arrays
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Cifar10(Dataset):
                     f"{self.folder}/{CIFAR10.base_folder}/data_batch_1 is there and whole"
                 ) from None
             parts.append((part.data, np.asarray(part.targets)))
-        images = labelled(parts[0], parts[1], part.classes)
+        images = from_arrays(parts[0], parts[1], part.classes)
         mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)
         first, second = (replace(data, format=replace(data.format, mean=mean, std=std)) for data in images)
         return first, second

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workflow_scripts.common.images import Images
-from workflow_scripts.datasets import Dataset, labelled
+from workflow_scripts.datasets import Dataset, from_arrays
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Digits(Dataset):
         from sklearn.model_selection import train_test_split
 
         digits = load_digits()
-        grey = np.rint(digits.images * 255 / 16).astype(np.uint8)
-        large = np.stack([np.asarray(Image.fromarray(i).resize((16, 16), Image.Resampling.BILINEAR)) for i in grey])
+        gray = np.rint(digits.images * 255 / 16).astype(np.uint8)
+        large = np.stack([np.asarray(Image.fromarray(i).resize((16, 16), Image.Resampling.BILINEAR)) for i in gray])
         rgb = np.repeat(large[..., None], 3, axis=3)
         train, test = train_test_split(np.arange(len(rgb)), test_size=450, stratify=digits.target, random_state=0)
         first, second = ((rgb[rows], digits.target[rows]) for rows in map(np.sort, (train, test)))
-        return labelled(first, second, [str(name) for name in digits.target_names])
+        return from_arrays(first, second, [str(name) for name in digits.target_names])

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import UserError, listed
+from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.images import Images, check_labels
-from workflow_scripts.datasets import Dataset, labelled
+from workflow_scripts.datasets import Dataset, from_arrays
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ParquetFile(Dataset):
         splits = np.asarray(table["split"].to_pylist())
         for split in ("train", "test"):
             if split not in splits:
-                raise UserError(f"{self.file}: no row has split {split!r}; there are: {listed(np.unique(splits))}")
+                raise UserError(f"{self.file}: no row has split {split!r}; there are: {join_names(np.unique(splits))}")
         labels = np.asarray(table["label"].to_pylist())
         if labels.dtype.kind not in "iu":
             raise UserError(f"{self.file}: labels must be whole numbers from 0 on, without gaps in the column")
@@ -36,14 +36,14 @@ class ParquetFile(Dataset):
         check_labels(labels, len(classes), self.file)
         images = self._decoded(table["image"])
         train, test = ((images[splits == split], labels[splits == split]) for split in ("train", "test"))
-        return labelled(train, test, classes)
+        return from_arrays(train, test, classes)
 
     def _table(self) -> pa.Table:
         wanted = ["split", "label", "image"]
-        with files.readable(self.file, "Parquet"):
+        with files.reading(self.file, "Parquet"):
             columns = pq.read_schema(self.file).names
             if missing := [name for name in wanted if name not in columns]:
-                raise UserError(f"{self.file}: no column {listed(missing)}; it has: {listed(columns)}")
+                raise UserError(f"{self.file}: no column {join_names(missing)}; it has: {join_names(columns)}")
             return pq.read_table(self.file, columns=wanted)
 
     def _class_names(self, table: pa.Table) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from workflow_scripts.common.fields import Count, Positive, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loop import train
 
 
@@ -28,14 +28,14 @@ class Defense:
         return ""
 
     @property
-    def compared(self) -> str:
+    def compare_by(self) -> str:
         """How its scores of units are compared between layers: as they stand (`score`), by their distance from the
         layer's mean in its standard deviations (`deviation`), or by their rank within the layer (`rank`)."""
         return "score"
 
 
 @dataclass(frozen=True)
-class OnHoldout(Defense):
+class HoldoutDefense(Defense):
     """A defense that is given clean images.
 
     holdout_size: a share of the number of training images, or a number of images above 1.
@@ -45,7 +45,7 @@ class OnHoldout(Defense):
 
 
 @dataclass(frozen=True)
-class FineTuned(OnHoldout):
+class FineTuningDefense(HoldoutDefense):
     """A defense that trains on the holdout: the victim's recipe but for these fields, and a cosine schedule."""
 
     epochs: Whole = 100

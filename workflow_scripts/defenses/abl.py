@@ -11,7 +11,7 @@ from workflow_scripts.common.fields import Count, NonNegative, Positive, Positiv
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
-from workflow_scripts.models import Model
+from workflow_scripts.networks.model import Model
 from workflow_scripts.training import inference
 from workflow_scripts.training.loop import train
 
@@ -51,7 +51,7 @@ class AntiBackdoorLearning(Defense):
         )
         still = replace(base, epochs=self.isolation_epochs, crop=0, flip=False)
         train(model, poisoned_train, still, run, phase="isolation", loss=self._held_up())
-        order = losses(model, poisoned_train).argsort()
+        order = sample_losses(model, poisoned_train).argsort()
         isolated = order[: max(1, round(self.isolate * len(order)))]
         for position in isolated.tolist():
             run.log("isolated", index=int(poisoned_train.index[position]))
@@ -81,6 +81,6 @@ class AntiBackdoorLearning(Defense):
         return held_up
 
 
-def losses(model: Model, data: Images) -> torch.Tensor:
+def sample_losses(model: Model, data: Images) -> torch.Tensor:
     """float32 (N,): the cross-entropy of each image, in evaluation mode."""
     return F.cross_entropy(inference.logits(model, data.images), torch.from_numpy(data.labels), reduction="none")

@@ -11,18 +11,22 @@ from torch.func import functional_call
 from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.defenses import OnHoldout
-from workflow_scripts.models import Model, in_float32
-from workflow_scripts.pruning.units import Layer, layers, log_units
-from workflow_scripts.training.inference import accuracy, cached
-from workflow_scripts.training.loader import Resident, crop_and_flip, to_network
-from workflow_scripts.training.sgd import SGD
+from workflow_scripts.defenses import HoldoutDefense
+from workflow_scripts.networks.extractor import in_float32
+from workflow_scripts.networks.model import Model
+from workflow_scripts.training.inference import accuracy, extract_features
+from workflow_scripts.training.loader import Batch
+from workflow_scripts.training.loop import train
+from workflow_scripts.training.optimizers import SGD
+from workflow_scripts.units.layers import UnitLayer, log_units, unit_layers
 
 Values = dict[str, torch.Tensor]
+Affine = dict[str, tuple[torch.Tensor, torch.Tensor | None]]
+"""Weight and bias by layer."""
 
 
 @dataclass(frozen=True)
-class AdversarialNeuronPruning(OnHoldout):
+class AdversarialNeuronPruning(HoldoutDefense):
     """Learn masks of the neurons that resist the worst change of their weights, and silence the neurons whose mask
     falls (Wu, Wang; NeurIPS 2021, arXiv 2110.14430). Neurons are normalised channels, their weights gamma and beta, and
     those of hidden linear layers, their weights all inputs' and the bias.
@@ -45,11 +49,11 @@ class AdversarialNeuronPruning(OnHoldout):
     grid: PositiveShare = 0.05
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
-        fit, validation = (cached(victim, part, victim.recipe) for part in holdout.split())
-        found = [layer for layer in layers(victim.network) if not isinstance(_affine(layer), nn.Conv2d)]
-        masks = self._masks(in_float32(victim), found, fit, run)
-        threshold = self._threshold(victim, masks, validation, run)
-        defended = silenced(victim, masks, threshold)
+        fit, validation = (extract_features(victim, part, victim.recipe) for part in holdout.split())
+        found = [layer for layer in unit_layers(victim) if not isinstance(_weighted_module(layer), nn.Conv2d)]
+        masks = self._learn_masks(in_float32(victim), found, fit, run)
+        threshold = self._choose_threshold(victim, masks, validation, run)
+        defended = prune(victim, masks, threshold)
         pruned = [torch.nonzero(mask <= threshold).flatten().tolist() for mask in masks.values()]
         for layer, mask, units in zip(found, masks.values(), pruned, strict=True):
             log_units(run, layer.name, mask, units)
@@ -57,42 +61,38 @@ class AdversarialNeuronPruning(OnHoldout):
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
         return defended
 
-    def _masks(self, model: Model, found: list[Layer], data: Images, run: Run) -> Values:
+    def _learn_masks(self, model: Model, found: list[UnitLayer], data: Images, run: Run) -> Values:
         """One mask in [0, 1] for each neuron of each layer (algorithm 1)."""
-        resident = Resident(data, run.device)
-        order, shifts, noise = (run.torch(f"anp/{use}") for use in ("order", "augmentation", "noise"))
-        augment = crop_and_flip(model.recipe)
+        noise = run.torch_rng("anp/noise")
         masks = {layer.name: nn.Parameter(torch.ones(len(layer), device=run.device)) for layer in found}
-        sgd = SGD(masks.values(), replace(model.recipe, weight_decay=0.0, momentum=0.9, nesterov=False))
+        recipe = replace(model.recipe, lr=self.lr, batch_size=self.batch_size, schedule="constant")
+        recipe = replace(recipe, weight_decay=0.0, momentum=0.9, nesterov=False)
         modules = dict(model.network.named_modules())
-        affine = {name: (modules[name].weight.detach(), modules[name].bias.detach()) for name in masks}
-        model.requires_grad_(False).train()
-        done = 0
-        while done < self.steps:
-            for positions in resident.batches(self.batch_size, order):
-                images = to_network(augment(resident.images[positions], shifts))
-                labels = resident.labels[positions]
-                worst = self._worst(model, affine, masks, images, labels, noise)
-                sgd.zero_grad()
-                clean = F.cross_entropy(_perturbed(model, affine, masks, None, images), labels)
-                robust = F.cross_entropy(_perturbed(model, affine, masks, worst, images), labels)
-                (self.alpha * clean + (1 - self.alpha) * robust).backward()  # type: ignore[no-untyped-call]
-                sgd.step(self.lr)
-                for mask in masks.values():
-                    mask.data.clamp_(0, 1)
-                run.log("epoch", phase="masks", epoch=done, loss=robust.item(), lr=self.lr)
-                done += 1
-                if done == self.steps:
-                    break
+        affine = {name: _weight_and_bias(modules[name]) for name in masks}
+        model.requires_grad_(False)
+
+        def step(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            worst = self._worst_perturbation(model, affine, masks, batch, noise)
+            logits = _perturbed_logits(model, affine, masks, None, batch.images)
+            clean = F.cross_entropy(logits, batch.labels)
+            robust = F.cross_entropy(_perturbed_logits(model, affine, masks, worst, batch.images), batch.labels)
+            (self.alpha * clean + (1 - self.alpha) * robust).backward()  # type: ignore[no-untyped-call]
+            return logits, robust
+
+        def clamp() -> None:
+            for mask in masks.values():
+                mask.data.clamp_(0, 1)
+
+        sgd = SGD(masks.values(), recipe)
+        train(model, data, recipe, run, phase="anp", step=step, optimizer=sgd, after_step=clamp, steps=self.steps)
         return {name: mask.detach() for name, mask in masks.items()}
 
-    def _worst(
+    def _worst_perturbation(
         self,
         model: Model,
-        affine: dict[str, tuple[torch.Tensor, torch.Tensor]],
+        affine: Affine,
         masks: dict[str, nn.Parameter],
-        images: torch.Tensor,
-        labels: torch.Tensor,
+        batch: Batch,
         noise: torch.Generator,
     ) -> dict[str, torch.Tensor]:
         """The relative changes (2, neurons) of weight and bias after one sign step from a random start: up to 2 eps."""
@@ -100,30 +100,35 @@ class AdversarialNeuronPruning(OnHoldout):
             name: ((torch.rand(2, len(mask), generator=noise) * 2 - 1) * self.eps).to(mask.device).requires_grad_()
             for name, mask in masks.items()
         }
-        loss = F.cross_entropy(_perturbed(model, affine, masks, start, images), labels)
+        loss = F.cross_entropy(_perturbed_logits(model, affine, masks, start, batch.images), batch.labels)
         gradients = torch.autograd.grad(loss, list(start.values()))
         steps = zip(start.items(), gradients, strict=True)
         return {name: (value + self.eps * gradient.sign()).detach() for (name, value), gradient in steps}
 
-    def _threshold(self, victim: Model, masks: Values, validation: Images, run: Run) -> float:
+    def _choose_threshold(self, victim: Model, masks: Values, validation: Images, run: Run) -> float:
         """The largest threshold that keeps the accuracy on the held-back images; below 0 if none does."""
         floor = accuracy(victim, validation) - self.max_drop
         best = -1.0
         for threshold in (step * self.grid for step in range(round(1 / self.grid))):
-            kept = accuracy(silenced(victim, masks, threshold), validation)
+            kept = accuracy(prune(victim, masks, threshold), validation)
             run.log("choice", name="threshold", value=threshold, holdout_accuracy=kept)
             best = threshold if kept >= floor else best
         return best
 
 
-def _affine(layer: Layer) -> nn.Module:
+def _weighted_module(layer: UnitLayer) -> nn.Module:
     """What the weights of the layer's neurons stand in."""
     return layer.norm or layer.sources[0]
 
 
-def _perturbed(
+def _weight_and_bias(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+    weight, bias = (getattr(module, key) for key in ("weight", "bias"))
+    return weight.detach(), None if bias is None else bias.detach()
+
+
+def _perturbed_logits(
     model: Model,
-    affine: dict[str, tuple[torch.Tensor, torch.Tensor]],
+    affine: Affine,
     masks: dict[str, nn.Parameter],
     changes: dict[str, torch.Tensor] | None,
     images: torch.Tensor,
@@ -133,14 +138,15 @@ def _perturbed(
     for name, (weight, bias) in affine.items():
         delta, xi = (0.0, 0.0) if changes is None else changes[name]
         values[f"network.{name}.weight"] = weight * (masks[name] + delta).view(-1, *[1] * (weight.ndim - 1))
-        values[f"network.{name}.bias"] = bias * (1 + xi)
+        if bias is not None:
+            values[f"network.{name}.bias"] = bias * (1 + xi)
     return functional_call(model, values, (images,))
 
 
-def silenced(victim: Model, masks: Values, threshold: float) -> Model:
+def prune(victim: Model, masks: Values, threshold: float) -> Model:
     """A copy of the model without the neurons whose mask is at most the threshold: weights 0, bias kept."""
     model = copy.deepcopy(victim)
-    for layer in layers(model.network):
+    for layer in unit_layers(model):
         if layer.name in masks:
-            layer.silence(torch.nonzero(masks[layer.name].cpu() <= threshold).flatten().tolist(), keep_shift=True)
+            layer.prune(torch.nonzero(masks[layer.name].cpu() <= threshold).flatten().tolist(), keep_shift=True)
     return model

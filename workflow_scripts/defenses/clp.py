@@ -7,8 +7,8 @@ import torch
 from workflow_scripts.common.fields import NonNegative
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.units import Layer, kernel_matrices, layers, log_units
+from workflow_scripts.networks.model import Model
+from workflow_scripts.units.layers import Segment, UnitLayer, gain, kernel_matrices, log_units, unit_layers
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class ChannelLipschitzPruning(Defense):
     """
 
     suspicious = "high"
-    compared = "deviation"
+    compare_by = "deviation"
 
     u: NonNegative = 3.0
 
     def __call__(self, victim: Model, run: Run) -> Model:
         pruned = total = 0
-        for layer in layers(victim.network):
+        for layer in unit_layers(victim):
             bounds = lipschitz_bounds(layer)
             outliers = torch.nonzero(bounds > bounds.mean() + self.u * bounds.std()).flatten().tolist()
-            layer.silence(outliers)
+            layer.prune(outliers)
             log_units(run, layer.name, bounds, outliers)
             pruned, total = pruned + len(outliers), total + len(layer)
         run.note(pruned_share=pruned / total, pruned_layers="all", finetune_epochs=0)
@@ -40,11 +40,13 @@ class ChannelLipschitzPruning(Defense):
 
 
 @torch.no_grad()
-def lipschitz_bounds(layer: Layer) -> torch.Tensor:
+def lipschitz_bounds(layer: UnitLayer) -> torch.Tensor:
     """float32 (units,): the largest singular value of each channel's kernel matrix (inputs x positions), times the gain
     |gamma| / sqrt(var + eps) of its normalisation (section 4.1)."""
-    bounds = torch.linalg.svdvals(kernel_matrices(layer)).amax(1)
-    if layer.norm is None:
-        return bounds
-    assert layer.norm.running_var is not None
-    return bounds * layer.norm.weight.abs() / torch.sqrt(layer.norm.running_var + layer.norm.eps)
+    bounds = torch.cat([_kernel_norms(segment) for segment in layer.segments])
+    return bounds if layer.norm is None else bounds * gain(layer.norm)
+
+
+def _kernel_norms(segment: Segment) -> torch.Tensor:
+    """float32 (units,): 1 where the graph has no kernel before the normalization, which is then judged alone."""
+    return torch.linalg.svdvals(kernel_matrices(segment)).amax(1) if segment.sources else torch.ones(segment.count)

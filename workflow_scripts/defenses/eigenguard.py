@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
-from workflow_scripts.models import Model
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.spectrum import Spectrum
 from workflow_scripts.training.loop import train
-from workflow_scripts.training.spectrum import Spectrum
 from workflow_scripts.wrappers.spectral_filter import Filtered
 
 

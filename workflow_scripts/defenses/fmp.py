@@ -1,7 +1,7 @@
 """Adversarial Feature Map Pruning for Backdoor."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -10,14 +10,15 @@ from torch import nn
 from workflow_scripts.common.fields import Byte, Count, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.defenses import FineTuned
-from workflow_scripts.models import Model, in_float32
-from workflow_scripts.pruning.feature_reversal import Answers, Reversal, answers
-from workflow_scripts.pruning.units import computes, layers, log_units
-from workflow_scripts.training.inference import batches
-from workflow_scripts.training.loader import crop_and_flip
+from workflow_scripts.defenses import FineTuningDefense
+from workflow_scripts.networks.extractor import in_float32
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.recipe import Recipe
+from workflow_scripts.training.augmentation import crop_and_flip
+from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.training.loop import train
-from workflow_scripts.training.recipe import Recipe
+from workflow_scripts.units.layers import log_units, unit_layers
+from workflow_scripts.units.reversal import Move, Reversal, UnitResponses, evaluate_units
 
 Pruned = dict[str, list[int]]
 """The units to prune of each layer, by its name."""
@@ -25,7 +26,7 @@ RELEASED_SAMPLES = 32
 
 
 @dataclass(frozen=True)
-class FeatureMapPruning(FineTuned):
+class FeatureMapPruning(FineTuningDefense):
     """Zero the feature maps whose displacement by a small change of the image costs most accuracy, then fine-tune
     (Huang, Bu; ICLR 2024, arXiv 2307.11565).
 
@@ -46,10 +47,10 @@ class FeatureMapPruning(FineTuned):
     """
 
     suspicious = "low"
-    compared = "rank"
+    compare_by = "rank"
 
     holdout_size: Size = 0.1
-    method: Literal["fgsm", "pgd"] = "fgsm"
+    method: Move = "fgsm"
     epsilon: Byte = 1.0
     start: Byte = 1.0
     samples: Count = 512
@@ -58,56 +59,60 @@ class FeatureMapPruning(FineTuned):
     faithful: bool = False
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
-        images, labels = self.sampled(victim, holdout, run)
-        signs = torch.randint(2, images.shape, generator=run.torch("fmp/start")).to(images) * 2 - 1
-        self.prune(victim, self.judged(victim, images, labels, signs), run)
-        self.fine_tuned(victim, holdout, run)
+        images, labels = self.sample(victim, holdout, run)
+        signs = torch.randint(2, images.shape, generator=run.torch_rng("fmp/start")).to(images) * 2 - 1
+        self.prune(victim, self.score_units(victim, images, labels, signs), run)
+        self.fine_tune(victim, holdout, run)
         return victim
 
-    def sampled(self, victim: Model, holdout: Images, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, victim: Model, holdout: Images, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
         """The images (B, C, H, W) to move, float32 in [0, 1], and their labels (B,); where `faithful`, normalised."""
         data = holdout[: self.samples]  # class-stratified, as every prefix of a holdout is
         if self.faithful:
-            data = holdout[torch.randperm(len(holdout), generator=run.torch("fmp/batch"))[:RELEASED_SAMPLES].numpy()]
-            augmented = crop_and_flip(victim.recipe)(torch.from_numpy(data.images), run.torch("fmp/augmentation"))
+            data = holdout[
+                torch.randperm(len(holdout), generator=run.torch_rng("fmp/batch"))[:RELEASED_SAMPLES].numpy()
+            ]
+            augmented = crop_and_flip(victim.recipe)(torch.from_numpy(data.images), run.torch_rng("fmp/augmentation"))
             data = replace(data, images=augmented.numpy())
-        images = torch.cat(list(batches(victim, data.images))).float() / 255
+        images = torch.cat(list(iterate_batches(victim, data.images))).float() / 255
         labels = torch.from_numpy(data.labels).to(images.device)
         return ((images - victim.mean) / victim.std if self.faithful else images), labels
 
-    def judged(self, victim: Model, images: torch.Tensor, labels: torch.Tensor, signs: torch.Tensor) -> Answers:
+    def score_units(
+        self, victim: Model, images: torch.Tensor, labels: torch.Tensor, signs: torch.Tensor
+    ) -> UnitResponses:
         """What the victim answers to these images when they are reversed from these signs, in float32."""
         exact = in_float32(victim).requires_grad_(False)
         reversal = Reversal(self.method, self.epsilon / 255, self.start / 255, summed=self.faithful)
-        return answers(exact, images, labels, signs, reversal)
+        return evaluate_units(exact, images, labels, signs, reversal)
 
-    def prune(self, victim: Model, judged: Answers, run: Run) -> None:
+    def prune(self, victim: Model, responses: UnitResponses, run: Run) -> None:
         """Zero the lowest of each layer; log and note what was done."""
-        scores = judged.hits if self.faithful else judged.scores()
-        lowest = {name: self.lowest(score) for name, score in scores.items()}
-        pruned = _zero_as_released(victim.network, lowest) if self.faithful else _zero(victim.network, lowest)
+        scores = responses.hits if self.faithful else responses.scores()
+        lowest = {name: self.lowest_units(score) for name, score in scores.items()}
+        pruned = _zero_as_released(victim, lowest) if self.faithful else _zero(victim, lowest)
         for name, score in scores.items():
             log_units(run, name, score, pruned[name])
         share = sum(map(len, pruned.values())) / sum(map(len, scores.values()))
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=self.epochs)
-        run.note(forward_passes=judged.forward, backward_passes=judged.backward)
+        run.note(forward_passes=responses.forward, backward_passes=responses.backward)
 
-    def lowest(self, scores: torch.Tensor) -> list[int]:
+    def lowest_units(self, scores: torch.Tensor) -> list[int]:
         """The floor(N / p) units of the lowest scores (N,), of equal ones the first. The release has them in the order
         of NumPy's default sort, which is not stable and hangs on the processor; so has `faithful`."""
         order = np.argsort(scores.numpy(), kind=None if self.faithful else "stable")
         return order[: len(scores) // self.p].tolist()
 
-    def fine_tuned(self, victim: Model, holdout: Images, run: Run) -> None:
+    def fine_tune(self, model: Model, data: Images, run: Run, after_step: Callable[[], None] | None = None) -> None:
         """Train in place without weight decay. Pruned weights may grow again, but where gamma is 0 too no gradient
         reaches either."""
-        plain = replace(victim.recipe, momentum=0.9, nesterov=False, weight_decay=0.0, schedule="cosine")
+        plain = replace(model.recipe, momentum=0.9, nesterov=False, weight_decay=0.0, schedule="cosine")
         fields = asdict(plain) | {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         if self.epochs:
-            train(victim, holdout, Annealed(**fields), run, phase="fine-tuning")
+            train(model, data, AnnealedRecipe(**fields), run, phase="fine-tuning", after_step=after_step)
 
 
-class Annealed(Recipe):
+class AnnealedRecipe(Recipe):
     """The learning rate falls to 1e-4, not to 0."""
 
     def lr_at(self, epoch: int, fraction: float) -> float:
@@ -115,28 +120,28 @@ class Annealed(Recipe):
 
 
 @torch.no_grad()
-def _zero(network: nn.Module, pruned: Pruned) -> Pruned:
+def _zero(model: Model, pruned: Pruned) -> Pruned:
     """Zero these units' weights and biases, and gamma of a normalisation that sees the layer alone; beta stays."""
-    modules = dict(network.named_modules())
-    found = layers(network)
+    modules = model.units()
+    found = unit_layers(model)
     for name, units in pruned.items():
         for parameter in modules[name].parameters():
             parameter[units] = 0
         for layer in found:
             if layer.sources == (modules[name],):
-                layer.silence(units, keep_shift=True)
+                layer.prune(units, keep_shift=True)
     return pruned
 
 
 @torch.no_grad()
-def _zero_as_released(network: nn.Module, lowest: Pruned) -> Pruned:
+def _zero_as_released(model: Model, lowest: Pruned) -> Pruned:
     """Zero, of the i-th layer in the order of the modules, what is lowest of the i-th in the order of execution, and
     the same units of gamma in every normalisation up to the next layer. Returns what was pruned of which layer."""
-    ranked = list(lowest.values())
+    ranked, units = list(lowest.values()), model.units()
     pruned: Pruned = {}
-    for name, module in network.named_modules():
-        if computes(module):
+    for name, module in model.network.named_modules():
+        if name in units:
             pruned[name] = ranked[len(pruned)]
-        if computes(module) or isinstance(module, nn.BatchNorm2d):
+        if name in units or isinstance(module, nn.BatchNorm2d):
             module.weight[ranked[len(pruned) - 1]] = 0
     return pruned

@@ -9,15 +9,16 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.defenses import FineTuned
-from workflow_scripts.models import Model, head
-from workflow_scripts.pruning.features import features, mask
-from workflow_scripts.pruning.units import log_units
-from workflow_scripts.pruning.weight_change import neuron_weight_changes, neurons, unlearned, weight_changes
+from workflow_scripts.defenses import FineTuningDefense
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.unlearning import unlearn
+from workflow_scripts.units.features import penultimate_features, prune_features
+from workflow_scripts.units.layers import log_units
+from workflow_scripts.units.weight_change import neuron_layers, neuron_weight_changes, weight_changes
 
 
 @dataclass(frozen=True)
-class FinePruning(FineTuned):
+class FinePruning(FineTuningDefense):
     """Cut the features of the last convolution that clean images leave dormant, then fine-tune (Liu, Dolan-Gavitt,
     Garg; RAID 2018, arXiv 1805.12185).
 
@@ -41,34 +42,34 @@ class FinePruning(FineTuned):
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = holdout.split()
-        scores = self._scores(victim, fit, run)
+        scores = self._score_features(victim, fit, run)
         order = scores.argsort(descending=self.suspicious == "high")
-        count = self._cut(victim, validation, order, run)
+        count = self._choose_count(victim, validation, order, run)
         pruned = order[:count].tolist()
         log_units(run, "linear", scores, pruned)
         run.note(pruned_share=count / len(order), pruned_layers="last")
-        self.fine_tune(victim, fit, run, after_step=mask(victim, pruned))
+        self.fine_tune(victim, fit, run, after_step=prune_features(victim, pruned))
         return victim
 
-    def _scores(self, victim: Model, fit: Images, run: Run) -> torch.Tensor:
+    def _score_features(self, victim: Model, fit: Images, run: Run) -> torch.Tensor:
         """float32 (D,) on the CPU, of each feature: its activity, or the change of the neuron that computes it."""
         if self.order == "activity":
-            return features(victim, fit.images).abs().mean(0)
-        name, layer = list(neurons(victim.network).items())[-1]  # the residual branch's, where a shortcut is added
-        count, wanted = len(layer.weight), head(victim).in_features
+            return penultimate_features(victim, fit.images).abs().mean(0)
+        name, layer = list(neuron_layers(victim).items())[-1]  # the residual branch's, where a shortcut is added
+        count, wanted = len(layer.weight), victim.classifier.in_features
         if count != wanted:
             raise UserError(
-                f"fp: order is 'nwc', but the head has {wanted} features and {name}, the last layer before it, "
+                f"fp: order is 'nwc', but the classifier has {wanted} features and {name}, the last layer before it, "
                 f"{count} neurons: they cannot be matched; activity is an order for every network"
             )
-        changes = weight_changes(victim, unlearned(victim, fit, run))
+        changes = weight_changes(victim, unlearn(victim, fit, run))
         return neuron_weight_changes(changes)[name].cpu()
 
     @torch.no_grad()
-    def _cut(self, victim: Model, validation: Images, order: torch.Tensor, run: Run) -> int:
+    def _choose_count(self, victim: Model, validation: Images, order: torch.Tensor, run: Run) -> int:
         """How many features may go, in this order."""
-        inputs, labels = features(victim, validation.images), torch.from_numpy(validation.labels)
-        linear = head(victim).cpu()
+        inputs, labels = penultimate_features(victim, validation.images), torch.from_numpy(validation.labels)
+        linear = victim.classifier.cpu()
         kept = 0
         floor = None
         for share in (step * self.step for step in range(round(1 / self.step))):

@@ -8,23 +8,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.common import weights
 from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Extractor, Model, head
+from workflow_scripts.defenses._holder import HolderPruningDefense
 from workflow_scripts.models.probe import Probe
-from workflow_scripts.pruning.holder import PrunesByHolderConstants
+from workflow_scripts.networks import weights
+from workflow_scripts.networks.extractor import Extractor
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.contrastive import Contrastive, pretrain
+from workflow_scripts.techniques.fixmatch import fixmatch
+from workflow_scripts.techniques.mixmatch import mixmatch
 from workflow_scripts.training import inference
-from workflow_scripts.training.contrastive import Contrastive, pretrain
-from workflow_scripts.training.fixmatch import fixmatch
 from workflow_scripts.training.loop import train
-from workflow_scripts.training.mixmatch import mixmatch
 from workflow_scripts.wrappers.mlp_head import MlpHead
 
 
 @dataclass(frozen=True)
-class HolderIterativeDefense(PrunesByHolderConstants):
+class HolderIterativeDefense(HolderPruningDefense):
     """Learn features without labels, then in rounds: train a head on them, prune it by Hölder constants, select the
     images that it still believes, and learn features and head from these, the others unlabelled (ICLR 2025 submission
     yJduhi9mDQ, withdrawn; its authors publish no code).
@@ -72,12 +73,12 @@ class HolderIterativeDefense(PrunesByHolderConstants):
         pretrain(model, poisoned_train, views, run)
         before = None
         for number in range(1, self.rounds + 1):
-            probe, chosen = self._selected(model, poisoned_train, number, run)
+            probe, chosen = self._select(model, poisoned_train, number, run)
             changed = 1.0 if before is None else float((chosen != before).mean())
             run.log("choice", name="changed selection", round=number, value=changed)
             if changed < self.settled:
                 break
-            before, defended = chosen, joined(model, probe, self.hidden)
+            before, defended = chosen, with_head(model, probe, self.hidden)
             if not chosen.any():
                 run.note(diverged=f"no image is predicted as published in round {number}")
                 break
@@ -85,17 +86,17 @@ class HolderIterativeDefense(PrunesByHolderConstants):
             model.network.load_state_dict(defended.network.state_dict(), strict=False)  # all but the classifier
         return defended
 
-    def _selected(self, model: Model, published: Images, number: int, run: Run) -> tuple[Model, np.ndarray]:
+    def _select(self, model: Model, published: Images, number: int, run: Run) -> tuple[Model, np.ndarray]:
         """A pruned head above the model's features, and the images that it believes, bool (N,)."""
         own = Probe(hidden=self.hidden, epochs=self.head_epochs, lr=self.head_lr, weight_decay=self.head_weight_decay)
-        probe = weights.untrained("probe", asdict(own), published.format, run, Extractor(model))
-        features = inference.cached(probe, published, own)
+        probe = weights.build("probe", asdict(own), published.format, run, Extractor(model))
+        features = inference.extract_features(probe, published, own)
         train(probe, features, own, run, phase=f"head {number}")
         self.prune(probe, published, run, suffix=f" (round {number})")
         answers, labels = inference.logits(probe, features.images), published.labels
         losses = F.cross_entropy(answers, torch.from_numpy(labels), reduction="none").numpy()
         share = min(1.0, self.fraction + self.fraction_step * (number - 1))
-        chosen = lowest(losses, labels, share) & (inference.decided(answers) == labels)
+        chosen = lowest_loss_mask(losses, labels, share) & (inference.predicted_class(answers) == labels)
         for index in published.index[chosen].tolist():
             run.log("selected", round=number, index=index)
         return probe, chosen
@@ -106,25 +107,25 @@ class HolderIterativeDefense(PrunesByHolderConstants):
         recipe = replace(
             model.recipe, epochs=self.semi_epochs, lr=self.lr, batch_size=self.batch_size, schedule="cosine"
         )
-        labelled, unlabelled = published[chosen], published[~chosen]
-        if self.semi == "none" or not len(unlabelled):
-            train(model, labelled, recipe, run, phase=phase)
+        labeled, unlabeled = published[chosen], published[~chosen]
+        if self.semi == "none" or not len(unlabeled):
+            train(model, labeled, recipe, run, phase=phase)
         elif self.semi == "mixmatch":
-            mixmatch(model, labelled, unlabelled, recipe, run, phase=phase)
+            mixmatch(model, labeled, unlabeled, recipe, run, phase=phase)
         else:
-            fixmatch(model, labelled, unlabelled, recipe, run, phase=phase, views=views)
+            fixmatch(model, labeled, unlabeled, recipe, run, phase=phase, views=views)
 
 
-def joined(model: Model, probe: Model, hidden: tuple[int, ...]) -> Model:
+def with_head(model: Model, probe: Model, hidden: tuple[int, ...]) -> Model:
     """A trainable copy of the model with the probe's network, of these hidden widths, in place of its classifier."""
     copied = copy.deepcopy(model).requires_grad_(True)
-    (name,) = (name for name, module in copied.network.named_modules() if module is head(copied))
+    name = copied.classifier_name
     copied.wrap(MlpHead(hidden))
     copied.network.get_submodule(name).load_state_dict(probe.network.state_dict())
     return copied
 
 
-def lowest(losses: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
+def lowest_loss_mask(losses: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
     """bool (N,): of each class the share of lowest loss."""
     chosen = np.zeros(len(losses), bool)
     for label in np.unique(labels):

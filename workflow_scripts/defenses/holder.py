@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.holder import PrunesByHolderConstants
+from workflow_scripts.defenses._holder import HolderPruningDefense
+from workflow_scripts.networks.model import Model
 
 
 @dataclass(frozen=True)
-class HolderPruning(PrunesByHolderConstants):
+class HolderPruning(HolderPruningDefense):
     """Silence the neurons whose output moves most for how far their layer's input moves (ICLR 2025 submission
     yJduhi9mDQ, withdrawn; its authors publish no code).
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
-from workflow_scripts.models import Model
+from workflow_scripts.networks.model import Model
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.share import SharePruning
+from workflow_scripts.defenses._share import SharePruning
+from workflow_scripts.networks.model import Model
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,6 @@ class RandomPruning(SharePruning):
         counts = self.counts(victim)
         total = sum(counts.values())
         scores = torch.empty(total)
-        scores[torch.randperm(total, generator=run.torch("random pruning"))] = torch.arange(total, 0.0, -1)
+        scores[torch.randperm(total, generator=run.torch_rng("random pruning"))] = torch.arange(total, 0.0, -1)
         drawn = dict(zip(counts, scores.split(list(counts.values())), strict=True))
         return self.prune(victim, drawn, holdout, run)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.share import SharePruning
-from workflow_scripts.pruning.tac import relative, trigger_activated_change
+from workflow_scripts.defenses._share import SharePruning
+from workflow_scripts.networks.model import Model
+from workflow_scripts.units.tac import divide_by_layer_mean, trigger_activated_change
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class TacPruning(SharePruning):
 
     def __call__(self, victim: Model, holdout: Images, test: Images, truth: Truth, run: Run) -> Model:
         found = trigger_activated_change(victim, test, truth)
-        scores = {name: relative(found[name]) for name in self.counts(victim)}
+        scores = {name: divide_by_layer_mean(found[name]) for name in self.counts(victim)}
         method = self if len(truth.triggered) else replace(self, share=0.0)
         return method.prune(victim, scores, holdout, run)

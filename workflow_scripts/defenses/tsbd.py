@@ -11,13 +11,14 @@ from torch import nn
 from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.defenses import OnHoldout
-from workflow_scripts.models import Model
-from workflow_scripts.pruning.units import log_units
-from workflow_scripts.pruning.weight_change import PerLayer, neuron_weight_changes, neurons, unlearned, weight_changes
-from workflow_scripts.training.activeness import ActivenessAware
-from workflow_scripts.training.inference import accuracy
+from workflow_scripts.defenses import HoldoutDefense
+from workflow_scripts.networks.model import Model
+from workflow_scripts.techniques.sharpness import ActivenessAware, GradientNorm
+from workflow_scripts.techniques.unlearning import unlearn
+from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.training.loop import train
+from workflow_scripts.units.layers import log_units
+from workflow_scripts.units.weight_change import Kind, PerLayer, neuron_layers, neuron_weight_changes, weight_changes
 
 SWEEP = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
 """The shares of neurons that the official code runs, one after the other."""
@@ -25,7 +26,7 @@ Scheme = Literal["v1", "v2", "v3", "random"]
 
 
 @dataclass(frozen=True)
-class TwoStageDefense(OnHoldout):
+class TwoStageDefense(HoldoutDefense):
     """Unlearn the clean holdout, zero the weights of the neurons that this moves most, and fine-tune without letting
     gradients grow (Lin, Liu, Wei, Li, Xiong; NeurIPS 2024, arXiv 2405.20291).
 
@@ -46,11 +47,11 @@ class TwoStageDefense(OnHoldout):
 
     suspicious = "high"
 
-    neurons: Literal["conv", "linear", "all"] = "all"
+    neurons: Kind = "all"
     unlearn_epochs: Count = 1000
     unlearn_lr: Positive = 1e-4
     stop_accuracy: Share = 0.1
-    reinit: Literal["v1", "v2", "v3", "random"] = "v3"
+    reinit: Scheme = "v3"
     n: PositiveShare = 0.15
     m: PositiveShare = 0.7
     n_rule: Literal["paper", "holdout"] = "paper"
@@ -61,7 +62,7 @@ class TwoStageDefense(OnHoldout):
     batch_size: Count = 256
     r: Positive = 0.05
     alpha: Share = 0.7
-    norm: Literal["per_tensor", "global"] = "per_tensor"
+    norm: GradientNorm = "per_tensor"
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         blind = self.n_rule == "holdout"
@@ -70,9 +71,9 @@ class TwoStageDefense(OnHoldout):
         floor = accuracy(victim, validation) - self.max_drop
         candidates = (0.0, *SWEEP) if blind else (self.n,)
         for n in candidates:
-            masks = selected(changes, self.reinit, n, self.m)
+            masks = select_weights(changes, self.reinit, n, self.m)
             model, trial = copy.deepcopy(victim), replace(run, notes={})
-            reinitialise(model, masks, run.torch("re-initialisation") if self.reinit == "random" else None)
+            reinitialize(model, masks, run.torch_rng("re-initialisation") if self.reinit == "random" else None)
             self._fine_tune(model, fit, trial)
             kept = accuracy(model, validation)
             run.log("choice", name="n", value=n, holdout_accuracy=kept)
@@ -83,7 +84,7 @@ class TwoStageDefense(OnHoldout):
         return defended
 
     def _changes(self, victim: Model, fit: Images, run: Run) -> PerLayer:
-        forgetful = unlearned(
+        forgetful = unlearn(
             victim,
             fit,
             run,
@@ -103,11 +104,11 @@ class TwoStageDefense(OnHoldout):
         aware = ActivenessAware(model, self.r, self.alpha if self.finetune == "aware" else 0.0, self.norm)
         train(
             model,
-            fit,
+            extract_features(model, fit, recipe),
             recipe,
             run,
             phase="fine-tuning",
-            gradients=aware.gradients,
+            step=aware.step,
             after_step=aware.after_step,
             shuffled=False,
         )
@@ -121,7 +122,7 @@ class TwoStageDefense(OnHoldout):
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=epochs)
 
 
-def selected(changes: PerLayer, scheme: Scheme, n: float, m: float) -> PerLayer:
+def select_weights(changes: PerLayer, scheme: Scheme, n: float, m: float) -> PerLayer:
     """Masks, in the shapes of the changes, of the weights to be re-initialised: see the class for the schemes.
 
     ⌊n · neurons⌋ go into the pool, of all layers in one ranking, and ⌊m · weights⌋ of it are masked; what equals the
@@ -146,9 +147,9 @@ def selected(changes: PerLayer, scheme: Scheme, n: float, m: float) -> PerLayer:
 
 
 @torch.no_grad()
-def reinitialise(model: Model, masks: PerLayer, stream: torch.Generator | None) -> None:
+def reinitialize(model: Model, masks: PerLayer, stream: torch.Generator | None) -> None:
     """Set the masked weights to zero or, of a random stream, to values as torch draws a new layer's."""
-    for name, layer in neurons(model.network).items():
+    for name, layer in neuron_layers(model).items():
         if name in masks:
             weight, fresh = layer.weight, torch.zeros(layer.weight.shape)
             if stream is not None:

@@ -6,38 +6,34 @@ from typing import Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import catalog, files
-from workflow_scripts.common.arguments import Job
+from workflow_scripts.common import files
 from workflow_scripts.common.cells import Cell
-from workflow_scripts.evaluation.collecting import made_by
-from workflow_scripts.evaluation.predictions import answers, judged
+from workflow_scripts.evaluation.predictions import metrics_by_protocol, prediction_table
+from workflow_scripts.jobs.job import Job
 
 
 def evaluate(
-    cell: Cell, inputs: Mapping[str, str], made: Mapping[str, Any], own: str, root: str
+    inputs: Mapping[str, str], made: Mapping[str, Any], own: str, root: str
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """The answers of the defended model, and a row for each of its protocols.
+    """The predictions of the defended model, and a row for each of its protocols.
 
     Args:
         inputs: paths of defended, test and truth, and of the extractor below the model, where there is one;
             own: that of the rows; all below `root`.
-        made: `fingerprint` and `params` of this evaluation.
+        made: what this evaluation is made by: fingerprint, hyper-parameters, wildcards.
     """
-    params, job = made["params"], Job.of("defense", cell, made, inputs)
+    params, job = made["params"], Job.of("defense", made, inputs)
     secret = job.argument("truth")
-    predictions = answers(job.argument("defended"), job.argument("test"), secret, job.run)
-    notes = files.read_about(inputs["defended"])["notes"]
+    predictions = prediction_table(job.argument("defended"), job.argument("test"), secret, job.run)
     paths = {key: path.removeprefix(f"{root}/") for key, path in inputs.items()}
     about = {
-        **cell._asdict(),
-        "control": bool(catalog.describe("defenses", catalog.name(cell.defense)).traits["control"]),
+        **Cell(**job.wildcards)._asdict(),
         **{f"{axis}_params": json.dumps(params[axis], sort_keys=True) for axis in ("attack", "defense", "model")},
         "trigger_psnr": secret.psnr,
         "trigger_rms": secret.rms,
-        **{key: notes.get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")},
-        "reason": notes.get("diverged"),
-        "digests": {path: files.digest(inputs[key]) for key, path in paths.items()},
-        "made": {path: made_by(files.read_about(inputs[key])) for key, path in paths.items()}
-        | {own.removeprefix(f"{root}/"): made_by(made)},
+        "notes": files.read_about(inputs["defended"])["notes"],
+        "digests": {path: files.sha256(inputs[key]) for key, path in paths.items()},
+        "made": {path: files.made_by(files.read_about(inputs[key])) for key, path in paths.items()}
+        | {own.removeprefix(f"{root}/"): files.made_by(made)},
     }
-    return predictions, [{**about, **row} for row in judged(predictions)]
+    return predictions, [{**about, **row} for row in metrics_by_protocol(predictions)]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import catalog, files, fingerprint
-from workflow_scripts.common.cells import METRICS, Cell, asked_as, cell_of, clean_cell
+from workflow_scripts.common import catalog, files
+from workflow_scripts.common.cells import METRICS, Cell, cell_of, clean_cell, defense_label, is_in_training
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.evaluation.checks import Context, Row, failed, seed_means
+from workflow_scripts.evaluation.checks import Context, Row, failed_checks, seed_means
 from workflow_scripts.evaluation.metrics import der
 
 RATES = [
@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("control", pa.bool_()),
         *((key, pa.string()) for key in ("attack_params", "defense_params", "model_params")),
         *RATES,
+        *((f"rejected_{images}", pa.float64()) for images in ("test", "triggered")),
         ("der", pa.float64()),
         *((key, pa.float64()) for key in ("trigger_psnr", "trigger_rms", "pruned_share")),
         ("pruned_layers", pa.string()),
@@ -43,7 +44,7 @@ COSTS = pa.schema(
         ("ratio", pa.float64()),
         ("seed", pa.int64()),
         ("defense", pa.string()),
-        *((key, pa.float64()) for key in ("seconds", "training_seconds", "extractor_seconds", "peak_memory_mb")),
+        *((key, pa.float64()) for key in ("seconds", "training_seconds", "auxiliary_seconds", "peak_memory_mb")),
         *((key, pa.string()) for key in ("device", "versions")),
     ]
 )
@@ -57,14 +58,17 @@ def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> p
             (`fingerprint.of_artifact`). UserError names the first that was made by something else.
     """
     rows: list[Row] = []
+    evaluated: dict[str, float] = {}
     for path in metrics:
-        rows += files.read_json(path)
-    _refuse_stale(rows, expected, root)
+        own, time = files.read_json(path), Path(path).stat().st_mtime
+        rows += [_with_notes(row) for row in own]
+        evaluated |= {place: max(time, evaluated.get(place, 0.0)) for row in own for place in row["digests"]}
+    _refuse_stale(rows, expected, evaluated, root)
     by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
     seeds = Counter((cell._replace(seed=""), protocol) for cell, protocol in by_place)
     random: dict[Cell, list[Row]] = {}
     for (cell, _), row in by_place.items():
-        if catalog.name(cell.defense) == "random_pruning":
+        if catalog.method_name(cell.defense) == "random_pruning":
             random.setdefault(cell._replace(defense=""), []).append(row)
     contexts = {}
     for (cell, protocol), row in by_place.items():
@@ -78,14 +82,14 @@ def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> p
         row["der"] = _der(row, context.undefended)
         contexts[cell, protocol] = context
     for place, row in by_place.items():
-        row["checks"] = failed(row, contexts[place])
+        row["checks"] = failed_checks(row, contexts[place])
     return pa.Table.from_pylist([_typed(by_place[place]) for place in sorted(by_place)], SCHEMA)
 
 
 def undefended_cell(cell: Cell) -> Cell:
     """Where a defense started from: the victim's ACC and ASR, or ordinary training's where it trains itself."""
-    trains = catalog.describe("defenses", catalog.name(cell.defense)).in_training
-    return cell._replace(defense="plain" if trains else "none")
+    asks = catalog.describe("defenses", catalog.method_name(cell.defense)).asks
+    return cell._replace(defense="plain" if is_in_training(asks) else "none")
 
 
 def _der(row: Row, before: Row | None) -> float | None:
@@ -103,14 +107,24 @@ def _typed(row: Row) -> Row:
     return {key: row[key] for key in SCHEMA.names} | typed
 
 
-def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], root: str) -> None:
+def _with_notes(row: Row) -> Row:
+    """A cell's row with what its method noted in the columns of the table."""
+    described = catalog.describe("defenses", catalog.method_name(row["defense"]))
+    notes = {key: row["notes"].get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")}
+    return {**row, **notes, "reason": row["notes"].get("diverged"), "control": bool(described.traits["control"])}
+
+
+def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: Mapping[str, float], root: str) -> None:
+    """UserError where an artifact is not what it should have been made by, or not what a cell was evaluated on; those
+    are hashed again that have been written since the last of their cells was evaluated."""
     made = {path: by for row in rows for path, by in row["made"].items()}
     for path in expected.keys() - made.keys():
         if Path(root, path).exists():
-            made[path] = made_by(files.read_about(Path(root, path)))
+            made[path] = files.made_by(files.read_about(Path(root, path)))
     stale = sorted(path for path, by in expected.items() if made.get(path, by) != by)
     for path, digest in {path: digest for row in rows for path, digest in row["digests"].items()}.items():
-        if Path(root, path).exists() and files.digest(Path(root, path)) != digest:
+        file = Path(root, path)
+        if file.exists() and _changed(file) >= evaluated[path] and files.sha256(file) != digest:
             stale.append(path)
     if stale:
         raise UserError(
@@ -119,31 +133,31 @@ def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], root: str) -
         )
 
 
-def made_by(about: Mapping[str, Any]) -> str:
-    """What an artifact's metadata says that it was made by."""
-    return fingerprint.of_artifact(about.get("fingerprint", ""), about.get("params", {}))
+def _changed(file: Path) -> float:
+    """When the file came to its place: the time of its inode, which no copy carries over, or of its content."""
+    return max(file.stat().st_mtime, file.stat().st_ctime)
 
 
 def collect_costs(
-    cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str], extractors: Sequence[Sequence[str]]
+    cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str], before: Sequence[Sequence[str]]
 ) -> pa.Table:
     """One row for each cell: what its defense cost (nothing where it stands for a model that is there), what the
-    training of its victim did, and that of the network below it, if there is one."""
+    training of its victim did, and the auxiliaries and detectors behind it together."""
     rows = []
-    for cell, own, before, below in zip(cells, costs, training, extractors, strict=True):
+    for cell, own, victim, others in zip(cells, costs, training, before, strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
-        there = catalog.describe("defenses", catalog.name(cell.defense)).traits["stands_for"]
+        there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
         cost = files.read_json(own)
         seconds = {
             "seconds": 0.0 if there else cost["seconds"],
-            "training_seconds": files.read_json(before)["seconds"],
-            "extractor_seconds": sum(files.read_json(path)["seconds"] for path in below),
+            "training_seconds": files.read_json(victim)["seconds"],
+            "auxiliary_seconds": sum(files.read_json(path)["seconds"] for path in others),
         }
         rows.append({**axes, **cost, **seconds})
     return pa.Table.from_pylist(rows, COSTS)
 
 
-def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
+def summarize(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
     """`{study: {defense: {acc, asr, ra, der}}}` in percent: the averages of the tables. In a study of several models
     the model stands before the defense."""
     rows: dict[Cell, list[Row]] = {}
@@ -154,7 +168,7 @@ def summary(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> 
         groups: dict[str, list[Row]] = {}
         models = {Cell(*cell).model for cell in cells}
         for row in (row for cell in cells for row in rows.get(Cell(*cell), [])):
-            name = asked_as(row) if len(models) == 1 else f"{row['model']} {asked_as(row)}"
+            name = defense_label(row) if len(models) == 1 else f"{row['model']} {defense_label(row)}"
             groups.setdefault(name, []).append(row)
         for defense, group in sorted(groups.items()):
             attacked = [row for row in group if row["attack"] != "none"]

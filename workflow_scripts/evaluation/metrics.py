@@ -29,19 +29,26 @@ def rate(name: str, hits: np.ndarray) -> dict[str, Any]:
     return {name: total / count, f"{name}_n": count, f"{name}_low": low, f"{name}_high": high}
 
 
-def rates(triggered: np.ndarray, label: np.ndarray, target: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
-    """ACC, ASR and RA of one model.
+def rates(
+    triggered: np.ndarray, label: np.ndarray, target: np.ndarray, prediction: np.ndarray, rejected: np.ndarray
+) -> dict[str, Any]:
+    """ACC, ASR and RA of one model, and the shares of both sets that it rejects: what is rejected is neither right nor
+    the attacker's.
 
     Args:
         triggered: bool (N,), which rows are triggered images; the others are the untouched test set.
         label: (N,) true labels; target: (N,) the attacker's labels, read for triggered rows only.
-        prediction: (N,) predicted classes, -1 for none.
+        prediction: (N,) predicted classes, -1 for none; rejected: bool (N,).
     """
-    right = prediction == label
+    right = (prediction == label) & ~rejected
     return {
         **rate("acc", right[~triggered]),
-        **rate("asr", (prediction == target)[triggered]),
+        **rate("asr", ((prediction == target) & ~rejected)[triggered]),
         **rate("ra", right[triggered]),
+        **{
+            f"rejected_{name}": float(rejected[chosen].mean()) if chosen.any() else None
+            for name, chosen in (("test", ~triggered), ("triggered", triggered))
+        },
     }
 
 

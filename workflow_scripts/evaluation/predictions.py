@@ -5,46 +5,50 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.common import files
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.evaluation.metrics import rates
-from workflow_scripts.evaluation.protocols import asked
-from workflow_scripts.models import Model
+from workflow_scripts.evaluation.protocols import predict_under
+from workflow_scripts.networks.model import Model
+from workflow_scripts.training.inference import suspicion_scores
 
 
-def answers(model: Model, test: Images, truth: Truth, run: Run) -> pa.Table:
+def prediction_table(model: Model, test: Images, truth: Truth, run: Run) -> pa.Table:
     """Columns protocol, images (test, triggered), index, label (true), target (the attacker's, null for test images),
-    prediction (-1: none)."""
+    prediction (-1: none), rejected, score (null where nothing judges inputs)."""
+    triggered = truth.triggered
+    sets = {"test": (test, test.labels, None), "triggered": (triggered, truth.original_labels, triggered.labels)}
     parts = []
     for protocol in model.protocols:
-        given = asked(model, protocol, test.images, truth.triggered.images, run)
-        for name, data, labels, targets, prediction in (
-            ("test", test, test.labels, pa.nulls(len(test), pa.int64()), given[0]),
-            ("triggered", truth.triggered, truth.original_labels, pa.array(truth.triggered.labels), given[1]),
-        ):
+        predicted = predict_under(model, protocol, test.images, triggered.images, run)
+        for (name, (data, labels, targets)), prediction in zip(sets.items(), predicted, strict=True):
+            score = suspicion_scores(model, data.images)
             columns = {
-                "protocol": pa.array([protocol.name] * len(data), pa.string()),
-                "images": pa.array([name] * len(data), pa.string()),
-                "index": pa.array(data.index),
-                "label": pa.array(labels),
-                "target": targets,
-                "prediction": pa.array(prediction),
+                "protocol": files.column([protocol.name] * len(data)),
+                "images": files.column([name] * len(data)),
+                "index": files.column(data.index),
+                "label": files.column(labels),
+                "target": pa.nulls(len(data), pa.int64()) if targets is None else files.column(targets),
+                "prediction": files.column(prediction),
+                "rejected": files.column(
+                    np.zeros(len(data), bool) if score is None else score > model.wrapper.threshold  # type: ignore
+                ),
+                "score": pa.nulls(len(data), pa.float64()) if score is None else files.column(score),
             }
             parts.append(pa.table(columns))
     return pa.concat_tables(parts)
 
 
-def judged(predictions: pa.Table) -> list[dict[str, Any]]:
-    """One row of metrics for each protocol of a table of answers."""
+def metrics_by_protocol(predictions: pa.Table) -> list[dict[str, Any]]:
+    """One row of metrics for each protocol of a table of predictions."""
+    protocols, images = (np.array(predictions[key].to_pylist(), str) for key in ("protocol", "images"))
+    columns = {key: files.numbers(predictions[key]) for key in ("label", "prediction", "rejected")}
+    columns["target"] = files.numbers(predictions["target"], null=-2)  # nobody's prediction
     rows = []
-    for protocol in predictions["protocol"].unique().to_pylist():
-        mask = np.asarray(predictions["protocol"].to_pylist()) == protocol
-        columns = {key: _numbers(predictions[key])[mask] for key in ("label", "target", "prediction")}
-        triggered = np.asarray(predictions["images"].to_pylist())[mask] == "triggered"
-        rows.append({"protocol": protocol, **rates(triggered, **columns)})
+    for protocol in dict.fromkeys(protocols.tolist()):
+        inside = protocols == protocol
+        own = {key: column[inside] for key, column in columns.items()}
+        rows.append({"protocol": protocol, **rates(images[inside] == "triggered", **own)})
     return rows
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.fill_null(-2).to_numpy()  # -2 is nobody's prediction

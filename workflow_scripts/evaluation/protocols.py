@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model, Protocol
-from workflow_scripts.training.inference import decided, logits, predict
+from workflow_scripts.networks.model import Model, Protocol
+from workflow_scripts.training.inference import logits, predict, predicted_class
 
 Rows = np.ndarray
 
 
-def asked(
+def predict_under(
     model: Model, protocol: Protocol, test: np.ndarray, triggered: np.ndarray, run: Run
 ) -> tuple[np.ndarray, np.ndarray]:
     """int64 predictions (-1: none) for both sets of uint8 images (N, H, W, C).
@@ -23,17 +23,17 @@ def asked(
         model.wrapper.ask(model, protocol)
     if not protocol.batch:
         return predict(model, test), predict(model, triggered)
-    orders = [run.numpy(f"protocol/{key}").permutation(len(images)) for key, images in enumerate((test, triggered))]
+    orders = [run.numpy_rng(f"protocol/{key}").permutation(len(images)) for key, images in enumerate((test, triggered))]
     found = [np.full(len(order), -1) for order in orders]
-    for rows in batches(protocol, orders[0], orders[1]):
+    for rows in protocol_batches(protocol, orders[0], orders[1]):
         together = np.concatenate([test[rows[0]], triggered[rows[1]]])
-        given = decided(logits(model, together, len(together)))
+        given = predicted_class(logits(model, together, len(together)))
         for answers, chosen, part in zip(found, rows, np.split(given, [len(rows[0])]), strict=True):
             answers[chosen] = part
     return found[0], found[1]
 
 
-def batches(protocol: Protocol, test: Rows, triggered: Rows) -> Iterator[tuple[Rows, Rows]]:
+def protocol_batches(protocol: Protocol, test: Rows, triggered: Rows) -> Iterator[tuple[Rows, Rows]]:
     """The rows of test images and of triggered images that share each batch, until all have been asked.
 
     At least one of each is in a mixed batch. Sets too small for a batch make it smaller, the share as it was.

@@ -11,7 +11,8 @@ from torch import nn
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Count
-from workflow_scripts.models import Architecture, Head
+from workflow_scripts.networks.architecture import Architecture, Head
+from workflow_scripts.networks.recipe import Precision
 
 Library = Literal["timm", "open_clip", "transformers"]
 
@@ -25,14 +26,14 @@ class Encoder(Architecture):
     one of a single channel is shown as grey. features: how many there are.
     """
 
-    normalised = False
+    normalized = False
 
-    library: Literal["timm", "open_clip", "transformers"] = "timm"
+    library: Library = "timm"
     config: str = '{"model": {"architecture": "resnet18"}, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     size: Count = 224
     features: Count = 512
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
     def build(self, channels: int, classes: int) -> nn.Module:
         if channels not in (1, 3):
@@ -52,19 +53,19 @@ class Encoding(nn.Module):
         self.size, self.interpolation = (shape.size, shape.size), shape.interpolation
         for key in ("mean", "std"):
             self.register_buffer(key, torch.tensor(config[key]).view(1, 3, 1, 1), persistent=False)
-        self.tower = tower(shape.library, config["model"])
+        self.tower = build_tower(shape.library, config["model"])
         self.linear = Head(shape.features, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (B, K) of images (B, 1 or 3, H, W) in [0, 1]."""
         large = F.interpolate(images.expand(-1, 3, -1, -1), self.size, mode=self.interpolation, antialias=True)
-        return self.linear(pooled(self.tower((large.clamp(0, 1) - self.mean) / self.std)))
+        return self.linear(pool(self.tower((large.clamp(0, 1) - self.mean) / self.std)))
 
 
-def tower(library: Library, model: dict[str, Any]) -> nn.Module:
+def build_tower(library: Library, model: dict[str, Any]) -> nn.Module:
     """The untrained network: for timm of `architecture` and `model_args`, for open_clip the image tower of `embed_dim`,
     `vision_cfg` and `quick_gelu`, for transformers the model of a configuration."""
-    module = imported(library)
+    module = import_library(library)
     if library == "timm":
         return module.create_model(
             model["architecture"], pretrained=False, num_classes=0, **model.get("model_args", {})
@@ -72,20 +73,20 @@ def tower(library: Library, model: dict[str, Any]) -> nn.Module:
     if library == "open_clip":
         return module.model._build_vision_tower(**model)  # private, but CLIP as a whole has a text tower too
     config = module.AutoConfig.for_model(**model)
-    return network_class(config)(config)
+    return find_network_class(config)(config)
 
 
-def network_class(config: Any) -> Any:
+def find_network_class(config: Any) -> Any:
     """The class of transformers that a configuration is of: `CLIPVisionModel` of a `CLIPVisionConfig`."""
-    return getattr(imported("transformers"), type(config).__name__.removesuffix("Config") + "Model")
+    return getattr(import_library("transformers"), type(config).__name__.removesuffix("Config") + "Model")
 
 
-def pooled(answer: Any) -> torch.Tensor:
+def pool(answer: Any) -> torch.Tensor:
     """(B, D): what the library's network gives for a batch, as one vector for each image."""
     return getattr(answer, "pooler_output", answer).flatten(1)
 
 
-def imported(library: Library) -> Any:
+def import_library(library: Library) -> Any:
     """The library; UserError if it is not installed."""
     try:
         return importlib.import_module(library)

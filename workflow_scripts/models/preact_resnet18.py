@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from workflow_scripts.common.fields import Count
-from workflow_scripts.models import Architecture, Head
+from workflow_scripts.networks.architecture import Architecture, Head
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class PreActResNet18(Architecture):
 
     def build(self, channels: int, classes: int) -> nn.Module:
         return PreActResNet(channels, classes, self)
+
+    def residual_sums(self, network: nn.Module) -> dict[str, str]:
+        blocks = [name for name, module in network.named_modules() if isinstance(module, PreActBlock)]
+        return {f"{name}.conv2": name for name in blocks}
 
 
 class PreActBlock(nn.Module):

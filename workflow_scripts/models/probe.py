@@ -1,12 +1,12 @@
 """A multi-layer perceptron on the features of a frozen network."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
-from workflow_scripts.common.fields import Count, NonNegative, Positive, Whole
-from workflow_scripts.models import Architecture, Head
+from workflow_scripts.common.fields import AuxiliaryName, Count, NonNegative, Positive, Whole
+from workflow_scripts.networks.architecture import Architecture, Head
+from workflow_scripts.networks.recipe import Precision
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Probe(Architecture):
     computed once.
     """
 
-    extractor: str = "simclr"
+    extractor: AuxiliaryName = "simclr"
     hidden: tuple[int, ...] = (512, 256)
     epochs: Count = 30
     lr: Positive = 0.05
@@ -29,13 +29,13 @@ class Probe(Architecture):
     weight_decay: NonNegative = 0.01
     crop: Whole = 0
     flip: bool = False
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
     def build(self, channels: int, classes: int) -> nn.Module:
-        return perceptron((channels, *self.hidden), classes)
+        return build_perceptron((channels, *self.hidden), classes)
 
 
-def perceptron(widths: tuple[int, ...], classes: int) -> nn.Sequential:
+def build_perceptron(widths: tuple[int, ...], classes: int) -> nn.Sequential:
     """Linear layers of these widths (the first is the input's), each with a ReLU, and a classifier."""
     hidden = [part for i, o in zip(widths, widths[1:], strict=False) for part in (nn.Linear(i, o), nn.ReLU())]
     return nn.Sequential(*hidden, Head(widths[-1], classes))

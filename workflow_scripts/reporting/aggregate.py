@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 from scipy.special import stdtrit
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.cells import Cell, Study, asked_as, cell_of
-from workflow_scripts.evaluation.checks import Row, averaged, seed_means
+from workflow_scripts.common.cells import Cell, Study, cell_of, defense_label
+from workflow_scripts.evaluation.checks import Row, rows_averaged, seed_means
 
 AVERAGE = "average"
 
 
 @dataclass(frozen=True)
-class Place:
+class TableCell:
     """One metric of one row and column: mean and interval over `n` seeds, None where there is none; fractions.
 
     failed: how many of the cells fail each check. counted, cells: of an average, how many of its cells it counts.
@@ -34,7 +34,7 @@ class Place:
     cells: int = 0
 
 
-def interval(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+def mean_and_interval(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
     """Mean and Student's t 95 % interval; no interval of fewer than two values. (A bootstrap of three covers 67 %.)"""
     if not values:
         return None, None, None
@@ -46,7 +46,7 @@ def interval(values: Sequence[float]) -> tuple[float | None, float | None, float
     return mean, mean - half, mean + half
 
 
-def rows_of(study: Study, metrics: str) -> list[Row]:
+def study_rows(study: Study, metrics: str) -> list[Row]:
     """The study's rows of `metrics.parquet`, its own cells only, in the order of the study."""
     found: dict[Cell, list[Row]] = {}
     for row in pq.read_table(metrics).to_pylist():
@@ -54,57 +54,63 @@ def rows_of(study: Study, metrics: str) -> list[Row]:
     return [row for cell in study.cells for row in found.get(cell, [])]
 
 
-def missing(study: Study, rows: Iterable[Row]) -> int:
+def count_missing(study: Study, rows: Iterable[Row]) -> int:
     """How many of the study's cells have no row yet."""
     return len(study.cells) - len({cell_of(row) for row in rows})
 
 
-def label(row: Row, axes: Sequence[str]) -> str:
+def format_label(row: Row, axes: Sequence[str]) -> str:
     """What a row is called along these axes."""
-    named = {"ratio": f"{row['ratio']:g}", "defense": asked_as(row)}
+    named = {"ratio": f"{row['ratio']:g}", "defense": defense_label(row)}
     return " ".join(str(named.get(axis, row[axis])) for axis in axes)
 
 
-def apart(rows: Sequence[Row], *axes: str) -> list[str]:
+def axes_that_differ(rows: Sequence[Row], *axes: str) -> list[str]:
     """Those of the axes along which the rows differ, and the last one anyhow: what tells them apart in a figure."""
     return [axis for axis in axes if axis == axes[-1] or len({row[axis] for row in rows}) > 1]
 
 
-def places(study: Study, rows: Sequence[Row]) -> list[Place]:
+def table_cells(study: Study, rows: Sequence[Row]) -> list[TableCell]:
     """Every place of the study's table; where attacks are rows, with an average over those other than none."""
     table = study.table
     assert table is not None
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((label(row, table.rows), label(row, table.columns)), []).append(row)
+        groups.setdefault((format_label(row, table.rows), format_label(row, table.columns)), []).append(row)
     found = []
     for (at, column), members in groups.items():
         failed = Counter(check for row in members for check in row["checks"])
         for metric in table.values:
             values = [row[metric] for row in members if row[metric] is not None]
-            found.append(Place(at, column, metric, *interval(values), len(values), failed, cells=len(members)))
+            found.append(
+                TableCell(at, column, metric, *mean_and_interval(values), len(values), failed, cells=len(members))
+            )
     if "attack" in table.rows:
-        for column in dict.fromkeys(column for _, column in groups):
-            members = [r for r in rows if label(r, table.columns) == column and r["attack"] != "none"]
+        columns: dict[str, list[Row]] = {}
+        for (_, column), members in groups.items():
+            columns.setdefault(column, []).extend(row for row in members if row["attack"] != "none")
+        for column, members in columns.items():
             found += [_average(column, metric, members) for metric in table.values] if members else []
     return found
 
 
-def _average(column: str, metric: str, members: Sequence[Row]) -> Place:
+def _average(column: str, metric: str, members: Sequence[Row]) -> TableCell:
     """The mean over seeds of each seed's mean over the cells that count."""
-    means, counted = seed_means(members, metric), len(averaged(members))
-    return Place(AVERAGE, column, metric, *interval(means), len(means), counted=counted, cells=len(members))
+    means, counted = seed_means(members, metric), len(rows_averaged(members))
+    return TableCell(
+        AVERAGE, column, metric, *mean_and_interval(means), len(means), counted=counted, cells=len(members)
+    )
 
 
 def columns_in_order(study: Study, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     """The table's columns: those of attacks and defenses, and apart from them those of the controls."""
     assert study.table is not None
-    own: dict[str, bool] = {label(row, study.table.columns): row["control"] for row in rows}
+    own: dict[str, bool] = {format_label(row, study.table.columns): row["control"] for row in rows}
     split = "defense" in study.table.columns
     return [c for c, control in own.items() if not (split and control)], [c for c, k in own.items() if split and k]
 
 
-def long_table(found: Iterable[Place]) -> pa.Table:
+def long_table(found: Iterable[TableCell]) -> pa.Table:
     """The places as a long table (row, column, metric, mean, low, high, n)."""
     keys = ("row", "column", "metric", "mean", "low", "high", "n")
     types = [pa.string()] * 3 + [pa.float64()] * 3 + [pa.int64()]
@@ -112,6 +118,6 @@ def long_table(found: Iterable[Place]) -> pa.Table:
     return pa.Table.from_pylist([{key: getattr(place, key) for key in keys} for place in found], schema)
 
 
-def plain_name(spelling: str) -> str:
+def format_spelling(spelling: str) -> str:
     """A spelling as a reader wants it: `ft lr=0.1` for `ft+lr~0.1`."""
-    return " ".join([catalog.name(spelling), *(p.replace("~", "=") for p in spelling.split("+")[1:])])
+    return " ".join([catalog.method_name(spelling), *(p.replace("~", "=") for p in spelling.split("+")[1:])])

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.aggregate import plain_name, rows_of
+from workflow_scripts.reporting.aggregate import format_spelling, study_rows
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 """Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
 MARKERS = "osD^vPX<>*"
 STYLE: Any = {
@@ -27,19 +27,19 @@ STYLE: Any = {
 }
 
 
-def short(spelling: str) -> str:
+def wrap_label(spelling: str) -> str:
     """A spelling as a label: its name, and below it its hyper-parameters, in lines that leave room for the picture."""
-    name, _, fields = plain_name(spelling).partition(" ")
+    name, _, fields = format_spelling(spelling).partition(" ")
     return "\n".join([name, *textwrap.wrap(fields, 22)])
 
 
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:
     """The figure of this name, handed the rows of its study and the analyses that its signature names."""
-    name = catalog.name(spelling)
-    given: dict[str, Any] = {"study": study, "rows": rows_of(study, inputs.metrics)}
+    name = catalog.method_name(spelling)
+    given: dict[str, Any] = {"study": study, "rows": study_rows(study, inputs.metrics)}
     asked = catalog.describe("figures", name).asks
     for analysis in asked:
-        if analysis in catalog.names("analyses"):
+        if analysis in catalog.list_methods("analyses"):
             paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]
             given[analysis] = [files.read_table(path) for path in paths]
     with plt.rc_context(STYLE):

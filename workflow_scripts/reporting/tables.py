@@ -10,26 +10,26 @@ from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import MARKS
 from workflow_scripts.reporting.aggregate import (
     AVERAGE,
-    Place,
+    TableCell,
     columns_in_order,
+    count_missing,
+    format_spelling,
     long_table,
-    missing,
-    places,
-    plain_name,
-    rows_of,
+    study_rows,
+    table_cells,
 )
 
 NAMES = {"acc": "ACC", "asr": "ASR", "ra": "RA", "der": "DER"}
-Text = Callable[[Place], str]
+Text = Callable[[TableCell], str]
 
 
 def write(study: Study, metrics: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's rows of `metrics.parquet`."""
-    rows = rows_of(study, metrics)
-    found = places(study, rows)
+    rows = study_rows(study, metrics)
+    found = table_cells(study, rows)
     defenses, controls = columns_in_order(study, rows)
     files.write_table(output.parquet, long_table(found), {"study": study.name})
-    notes = notes_on(study, found, missing(study, rows))
+    notes = notes_on(study, found, count_missing(study, rows))
     for path, text in (
         (output.csv, wide(found, defenses + controls, mean_only).to_csv()),
         (output.md, markdown(study, found, defenses, controls, notes)),
@@ -39,12 +39,12 @@ def write(study: Study, metrics: str, output: Any) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def mean_only(place: Place) -> str:
+def mean_only(place: TableCell) -> str:
     """`97.48`."""
     return "" if place.mean is None else f"{100 * place.mean:.2f}"
 
 
-def with_interval(place: Place) -> str:
+def with_interval(place: TableCell) -> str:
     """`97.48 ± 0.61 R`: mean, half of the t interval, and the marks of failed checks."""
     if place.mean is None:
         return "–"
@@ -57,19 +57,19 @@ def with_interval(place: Place) -> str:
     return " ".join([text, *sorted(marks)])
 
 
-def wide(found: Sequence[Place], columns: Sequence[str], text: Text) -> pd.DataFrame:
+def wide(found: Sequence[TableCell], columns: Sequence[str], text: Text) -> pd.DataFrame:
     """A block of rows for each metric, one column for each of `columns`."""
     cells = {((NAMES[place.metric], place.row), place.column): text(place) for place in found}
     index = list(dict.fromkeys((NAMES[p.metric], p.row) for m in NAMES for p in found if p.metric == m))
     frame = pd.DataFrame(
         [[cells.get((at, column), "") for column in columns] for at in index],
         index=pd.MultiIndex.from_tuples(index, names=["metric", "row"]),
-        columns=[plain_name(column) for column in columns],
+        columns=[format_spelling(column) for column in columns],
     )
-    return frame.rename(index=plain_name, level=1)
+    return frame.rename(index=format_spelling, level=1)
 
 
-def notes_on(study: Study, found: Sequence[Place], absent: int) -> list[str]:
+def notes_on(study: Study, found: Sequence[TableCell], absent: int) -> list[str]:
     """What a reader must know beside the numbers."""
     seeds = sorted({place.n for place in found if place.n})
     many = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(*seeds)
@@ -86,7 +86,7 @@ def notes_on(study: Study, found: Sequence[Place], absent: int) -> list[str]:
 
 
 def markdown(
-    study: Study, found: Sequence[Place], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
+    study: Study, found: Sequence[TableCell], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
 ) -> str:
     """The table in Markdown, controls in italics behind the others."""
     frame = wide(found, [*defenses, *controls], with_interval)
@@ -97,7 +97,7 @@ def markdown(
 
 
 def latex(
-    study: Study, found: Sequence[Place], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
+    study: Study, found: Sequence[TableCell], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
 ) -> str:
     """The table for `\\usepackage{booktabs}`, controls behind a rule."""
     frame = wide(found, [*defenses, *controls], with_interval).map(lambda text: text.replace("±", "$\\pm$"))

@@ -1,15 +1,14 @@
 """Asking a network."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from workflow_scripts.common.images import Images
-from workflow_scripts.models import Model
+from workflow_scripts.common.images import Features, Images
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.loader import to_network
-from workflow_scripts.training.recipe import Recipe
 
 BATCH = 500
 
@@ -18,12 +17,12 @@ BATCH = 500
 def logits(model: Model, images: np.ndarray, size: int = BATCH) -> torch.Tensor:
     """float32 (N, K) on the CPU for uint8 images (N, H, W, C), in evaluation mode, `size` images at a time."""
     model.eval()
-    parts = [model(batch).float().cpu() for batch in batches(model, images, size)]
+    parts = [model(batch).float().cpu() for batch in iterate_batches(model, images, size)]
     return torch.cat(parts) if parts else torch.empty(0, len(model.format.classes))
 
 
-def batches(model: Model, images: np.ndarray, size: int = BATCH) -> Iterator[torch.Tensor]:
-    """uint8 (B, C, H, W) on the model's device; cached features (B, D) as they are."""
+def iterate_batches(model: Model, images: np.ndarray, size: int = BATCH) -> Iterator[torch.Tensor]:
+    """uint8 (B, C, H, W) on the model's device; extracted features (B, D) as they are."""
     for start in range(0, len(images), size):
         yield to_network(torch.from_numpy(images[start : start + size])).to(model.mean.device)
 
@@ -33,14 +32,23 @@ def predict(model: Model, images: np.ndarray) -> np.ndarray:
 
     An argmax would call both class 0, which is the usual target: a dead network would look like a perfect backdoor.
     """
-    return decided(logits(model, images))
+    return predicted_class(logits(model, images))
 
 
-def decided(answers: torch.Tensor) -> np.ndarray:
+def predicted_class(answers: torch.Tensor) -> np.ndarray:
     """int64 (N,) classes of logits (N, K): -1 for a tie or what is not finite."""
     best, classes = answers.max(1) if len(answers) else (answers.sum(1), answers.sum(1).long())
     sure = torch.isfinite(answers).all(1) & ((answers == best[:, None]).sum(1) == 1)
     return torch.where(sure, classes, -1).numpy()
+
+
+@torch.no_grad()
+def suspicion_scores(model: Model, images: np.ndarray) -> np.ndarray | None:
+    """float64 (N,): how suspicious the model's wrapper holds each image, where it judges inputs."""
+    if model.wrapper is None or not model.wrapper.judges:
+        return None
+    parts = [model.wrapper.score(model.eval(), batch).double().cpu() for batch in iterate_batches(model, images)]
+    return torch.cat(parts).numpy() if parts else np.empty(0)
 
 
 def accuracy(model: Model, data: Images) -> float:
@@ -49,10 +57,10 @@ def accuracy(model: Model, data: Images) -> float:
 
 
 @torch.no_grad()
-def cached(model: Model, data: Images, recipe: Recipe) -> Images:
-    """`data` with its extractor's features, float32 (N, D), in place of images, where the model has an extractor and
-    the recipe no augmentation: the frozen part is asked once, not in every epoch."""
-    if model.extractor is None or recipe.crop or recipe.flip or data.images.ndim == 2:
+def extract_features(model: Model, data: Images, recipe: Recipe) -> Images:
+    """The `Features` of the data, where the model stands on an extractor and the recipe has no augmentation: the frozen
+    part is asked once, not in every epoch. Otherwise the data as they are."""
+    if model.extractor is None or recipe.crop or recipe.flip or isinstance(data, Features):
         return data
-    found = [model.extractor(batch).cpu() for batch in batches(model, data.images)]
-    return replace(data, images=torch.cat(found).numpy())
+    found = [model.extractor(batch).cpu() for batch in iterate_batches(model, data.images)]
+    return Features(torch.cat(found).numpy(), data.labels, data.index, data.format)

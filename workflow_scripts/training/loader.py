@@ -1,57 +1,72 @@
 """A dataset resident on the device that trains: uint8 images, gathered and augmented batch by batch."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 
 from workflow_scripts.common.images import Images
-from workflow_scripts.training.recipe import Recipe
+from workflow_scripts.training.augmentation import Augment
 
-Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-"""uint8 images (B, H, W, C) and a random stream on the CPU to uint8 images of the same shape."""
+Transform = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""uint8 images (B, H, W, C) and their positions in the dataset to uint8 images, before augmentation."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images` (B, C, H, W): uint8, or what an augmentation makes of them; of extracted features (B, D). `labels` int64
+    (B,), `positions` int64 (B,): the rows of the dataset."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    positions: torch.Tensor
 
 
 class Resident:
-    """`images` uint8 (N, H, W, C) and `labels` int64 (N,) on a device."""
+    """`images` uint8 (N, H, W, C), or features (N, D), and `labels` int64 (N,) on a device."""
 
     def __init__(self, data: Images, device: torch.device):
         self.images = torch.from_numpy(data.images).to(device)
         self.labels = torch.from_numpy(data.labels).to(device)
 
-    def batches(self, size: int, stream: torch.Generator | None) -> Iterator[torch.Tensor]:
-        """Positions of one epoch, in a random order if there is a stream. A last batch of less than half the size is
-        left out, unless it is the only one: batch normalisation needs many images."""
+    def positions(self, size: int, stream: torch.Generator | None) -> Iterator[torch.Tensor]:
+        """Positions of one epoch, batch by batch, in a random order if there is a stream. A last batch of less than
+        half the size is left out, unless it is the only one: batch normalization needs many images."""
         count = len(self.labels)
         order = torch.arange(count) if stream is None else torch.randperm(count, generator=stream)
         yield from order.to(self.labels.device).split(size)[: self.batch_count(size)]
 
     def batch_count(self, size: int) -> int:
-        """How many batches `batches` yields."""
+        """How many batches an epoch has."""
         return max(1, (2 * len(self.labels) + size) // (2 * size))
 
 
+@dataclass(frozen=True)
+class Loader:
+    """The batches of one epoch, each time that it is iterated.
+
+    order: the stream of the order, None for that of the dataset; shifts: the stream of the augmentation.
+    """
+
+    data: Resident
+    size: int
+    order: torch.Generator | None
+    augment: Augment
+    shifts: torch.Generator
+    transform: Transform | None = None
+
+    def __len__(self) -> int:
+        return self.data.batch_count(self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for positions in self.data.positions(self.size, self.order):
+            images, labels = self.data.images[positions], self.data.labels[positions]
+            if self.transform is not None:
+                images = self.transform(images, positions)
+            yield Batch(to_network(self.augment(images, self.shifts)), labels, positions)
+
+
 def to_network(images: torch.Tensor) -> torch.Tensor:
-    """(B, H, W, C) as the (B, C, H, W) that networks take, in channels_last memory, without a copy; cached features
-    (B, D) as they are."""
+    """(B, H, W, C) as the (B, C, H, W) that networks take, in channels_last memory, without a copy; features (B, D) as
+    they are."""
     return images.permute(0, 3, 1, 2) if images.ndim == 4 else images
-
-
-def crop_and_flip(recipe: Recipe) -> Augment:
-    """The recipe's random crop and horizontal flip, both in one gather."""
-
-    def augment(images: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-        if not (recipe.crop or recipe.flip):
-            return images
-        count, height, width, _ = images.shape
-        pad = recipe.crop
-        offset = torch.randint(2 * pad + 1, (2, count, 1), generator=stream).to(images.device)
-        rows = torch.arange(height, device=images.device) + offset[0]
-        columns = torch.arange(width, device=images.device).expand(count, width)
-        if recipe.flip:
-            mirrored = torch.randint(2, (count, 1), generator=stream).bool().to(images.device)
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
-        image = torch.arange(count, device=images.device)[:, None, None]
-        return padded[image, rows[:, :, None], (columns + offset[1])[:, None, :]]
-
-    return augment

@@ -1,24 +1,24 @@
-"""The one training loop: victims, fine-tuning and unlearning differ in their data, recipe and loss."""
+"""The one training loop: victims, fine-tuning, unlearning and masks differ in their data, recipe and step."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.models import Model
-from workflow_scripts.training.inference import cached
-from workflow_scripts.training.loader import Augment, Resident, crop_and_flip, to_network
-from workflow_scripts.training.recipe import Recipe
-from workflow_scripts.training.sgd import SGD
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.recipe import Recipe
+from workflow_scripts.training.augmentation import Augment, crop_and_flip
+from workflow_scripts.training.inference import extract_features
+from workflow_scripts.training.loader import Batch, Loader, Resident, Transform
+from workflow_scripts.training.optimizers import SGD, Optimizer
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits (B, K) and labels (B,) to a scalar."""
-Alter = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""uint8 images (B, H, W, C) and their positions in the dataset to uint8 images, before augmentation."""
-Gradients = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""A batch (B, C, H, W) and labels (B,) to logits and loss; it leaves the gradients in the model's parameters."""
+Step = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
+"""A batch to its logits (B, K) and its loss; it leaves the gradients where the optimizer finds them."""
 
 
 def train(
@@ -29,41 +29,49 @@ def train(
     *,
     phase: str = "training",
     loss: Loss = F.cross_entropy,
-    alter: Alter | None = None,
+    step: Step | None = None,
+    optimizer: Optimizer | None = None,
+    transform: Transform | None = None,
     augment: Augment | None = None,
-    gradients: Gradients | None = None,
-    after_step: Callable[[], None] | None = None,
+    after_step: Callable[[], object] | None = None,
     until: Callable[[], bool] | None = None,
+    steps: int | None = None,
     shuffled: bool = True,
 ) -> None:
-    """Train `model` in place and log every epoch under the name of the phase.
+    """Train `model` in place and log every epoch under the name of the phase, which names its random streams too.
 
-    gradients: in place of those of `loss`. until: asked after each epoch, the model in evaluation mode, whether that
-    was the last. Where the loss stops being finite, training ends there and the run notes why: that is a result, not
-    a crash.
+    Args:
+        step: in place of a step of `loss`. It is given images, never an extractor's features, unless `data` holds them
+            (`extract_features`).
+        optimizer: in place of SGD on all parameters of the model, at the recipe's learning rates.
+        until: asked after each epoch, the model in evaluation mode, whether that was the last.
+        steps: how many, in place of the recipe's epochs; its schedule should be `constant` then.
+        shuffled: whether each epoch has an order of its own, or that of the data.
+
+    Where the loss stops being finite, training ends there and the run notes why: that is a result, not a crash.
     """
-    resident = Resident(data if alter or augment else cached(model, data, recipe), run.device)
-    order = run.torch(f"{phase}/order") if shuffled else None
-    shifts = run.torch(f"{phase}/augmentation")
-    augment = augment or crop_and_flip(recipe)
-    sgd = SGD(model.parameters(), recipe)
-    gradients = gradients or _gradients(model, loss)
-    steps = resident.batch_count(recipe.batch_size)
-    for epoch in range(recipe.epochs):
+    if step is None and not (transform or augment):
+        data = extract_features(model, data, recipe)
+    order = run.torch_rng(f"{phase}/order") if shuffled else None
+    shifts = run.torch_rng(f"{phase}/augmentation")
+    resident = Resident(data, run.device)
+    loader = Loader(resident, recipe.batch_size, order, augment or crop_and_flip(recipe), shifts, transform)
+    optimizer = optimizer or SGD(model.parameters(), recipe)
+    step = step or make_step(model, loss)
+    epochs = recipe.epochs if steps is None else -(-steps // len(loader))
+    for epoch in range(epochs):
         model.train()
         total = torch.zeros(3, device=run.device)  # summed there: asking for a number each step would stall a GPU
-        for step, positions in enumerate(resident.batches(recipe.batch_size, order)):
-            images, labels = resident.images[positions], resident.labels[positions]
-            if alter is not None:
-                images = alter(images, positions)
-            sgd.zero_grad()
-            logits, value = gradients(to_network(augment(images, shifts)), labels)
-            lr = recipe.lr_at(epoch, (epoch + step / steps) / recipe.epochs)
-            sgd.step(lr)
+        left = None if steps is None else steps - epoch * len(loader)
+        for place, batch in enumerate(islice(loader, left)):
+            optimizer.zero_grad()
+            logits, value = step(batch)
+            lr = recipe.lr_at(epoch, (epoch + place / len(loader)) / recipe.epochs)
+            optimizer.step(lr)
             if after_step is not None:
                 after_step()
-            hits = (logits.detach().argmax(1) == labels).sum()
-            total += torch.stack([value.detach() * len(labels), hits, hits.new_tensor(len(labels))])
+            hits = (logits.detach().argmax(1) == batch.labels).sum()
+            total += torch.stack([value.detach() * len(batch.labels), hits, hits.new_tensor(len(batch.labels))])
         mean, accuracy = (total[:2] / total[2]).tolist()
         run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
         model.eval()
@@ -75,11 +83,13 @@ def train(
     model.eval()
 
 
-def _gradients(model: Model, loss: Loss) -> Gradients:
-    def of(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = model(images)
-        value = loss(logits, labels)
+def make_step(model: Model, loss: Loss) -> Step:
+    """The ordinary step: the gradients of the loss of the model's logits."""
+
+    def step(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = model(batch.images)
+        value = loss(logits, batch.labels)
         value.backward()  # type: ignore[no-untyped-call]
         return logits, value
 
-    return of
+    return step

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from workflow_scripts.models import Head, Model, Wrapper
-from workflow_scripts.models.probe import perceptron
+from workflow_scripts.models.probe import build_perceptron
+from workflow_scripts.networks.model import Model, Wrapper
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,6 @@ class MlpHead(Wrapper):
     hidden: tuple[int, ...] = (512, 256)
 
     def apply(self, model: Model) -> None:
-        for name, module in list(model.network.named_modules()):
-            if isinstance(module, Head):
-                head = perceptron((module.in_features, *self.hidden), module.out_features)
-                model.network.set_submodule(name, head.to(module.weight.device))
+        name, last = model.classifier_name, model.classifier
+        head = build_perceptron((last.in_features, *self.hidden), last.out_features)
+        model.network.set_submodule(name, head.to(last.weight.device))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from workflow_scripts.models import Model, Protocol, Wrapper
-from workflow_scripts.training.spectrum import SpectralFilter, Spectrum
-from workflow_scripts.training.stages import activations, stage_of
+from workflow_scripts.networks.inside import find_stage, stage_activations
+from workflow_scripts.networks.model import Model, Protocol, Wrapper
+from workflow_scripts.networks.spectrum import SpectralFilter, Spectrum
 
 SIZES = (1, 8, 32, 512)
 SHARES = (0.01, 0.5, 0.9)
@@ -16,7 +16,7 @@ SHARES = (0.01, 0.5, 0.9)
 
 @dataclass(frozen=True)
 class Filtered(Spectrum, Wrapper):
-    """`layer{stage}` becomes a sequence of `stage`, `filter` and, where the field asks for it, `norm`.
+    """The stage becomes a sequence of `stage`, `filter` and, where the field asks for it, `norm`.
 
     Protocols: `homogeneous`, clean and triggered images never in one batch; `mixed`, a tenth of each batch triggered;
     `running`, every image by itself, filtered by the directions that training saw. With `sweep` also `batch 8`
@@ -32,14 +32,15 @@ class Filtered(Spectrum, Wrapper):
         return (*main, *sizes, *shares) if self.sweep else main
 
     def apply(self, model: Model) -> None:
-        stage = stage_of(model, self.stage)
+        name = find_stage(model, self.stage)
+        stage = model.network.get_submodule(name)
         height, width, channels = model.format.shape
         blank = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=model.mean.device)
-        shape = activations(model, stage, blank).shape[1:]
+        shape = stage_activations(model, name, blank).shape[1:]
         parts: OrderedDict[str, nn.Module] = OrderedDict(stage=stage, filter=SpectralFilter(self, shape.numel()))
-        if self.norm == "always" or (self.norm == "auto" and not _normalised_after(model.network, stage)):
+        if self.norm == "always" or (self.norm == "auto" and not _normalized_after(model.network, stage)):
             parts["norm"] = nn.BatchNorm2d(shape[0])
-        setattr(model.network, f"layer{self.stage}", nn.Sequential(parts).to(model.mean.device))
+        model.network.set_submodule(name, nn.Sequential(parts).to(model.mean.device))
 
     def ask(self, model: Model, protocol: Protocol) -> None:
         for module in model.network.modules():
@@ -47,7 +48,7 @@ class Filtered(Spectrum, Wrapper):
                 module.running = protocol.name == "running"
 
 
-def _normalised_after(network: nn.Module, stage: nn.Module) -> bool:
+def _normalized_after(network: nn.Module, stage: nn.Module) -> bool:
     """Whether a batch normalisation comes after this stage, in the order in which the network names its parts."""
     parts = list(network.children())
     later = parts[next(i for i, part in enumerate(parts) if part is stage) + 1 :]

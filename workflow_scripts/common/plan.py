@@ -1,0 +1,144 @@
+"""What a job is made of: the methods whose code it runs, the arguments that it reads, the hyper-parameters that it
+writes into the metadata of what it makes. The rules ask here; no job does."""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any, NamedTuple
+
+from workflow_scripts.common import catalog, fingerprint
+from workflow_scripts.common.arguments import architecture_axis, builds_network, reader_of
+from workflow_scripts.common.config import Config
+
+
+class Step(NamedTuple):
+    """The axis of its method; arguments that the step reads itself; axes whose hyper-parameters its rows carry too."""
+
+    axis: str
+    reads: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    calls: bool = True
+
+
+STEPS = {
+    "prepare_data": Step("dataset"),
+    "draw_holdout": Step("dataset"),
+    "poison": Step("attack", reads=("test",)),
+    "train": Step("model", reads=("model", "poisoned_train")),
+    "implant": Step("attack", reads=("test",)),
+    "train_auxiliary": Step("auxiliary"),
+    "detect": Step("detector"),
+    "defend": Step("defense"),
+    "evaluate": Step("defense", reads=("defended", "test", "truth"), records=("attack", "model"), calls=False),
+    "analyze": Step("analysis", records=("defense", "model")),
+}
+
+
+class Need(NamedTuple):
+    """An argument of a job: the key of its input, its own name, what a field names (nothing where none does), and the
+    hyper-parameters of the method that asks."""
+
+    key: str
+    name: str
+    kind: str
+    fields: dict[str, Any]
+
+
+class Wildcards:
+    """Values by name, as Snakemake's wildcards have them."""
+
+    def __init__(self, **values: str):
+        self.__dict__.update(values)
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Names and values."""
+        return iter(self.__dict__.items())
+
+
+class Kept(NamedTuple):
+    """A file, and the step that makes it of which wildcards."""
+
+    step: str
+    path: str
+    wildcards: Wildcards
+
+    @classmethod
+    def of(cls, step: str, template: str, w: Any, **changed: str) -> "Kept":
+        """The file of these wildcards, some of them changed; the template's are those of the rule that makes it."""
+        names = [name for _, name, _, _ in Formatter().parse(template) if name]
+        values = {name: changed[name] if name in changed else getattr(w, name) for name in names}
+        return cls(step, template.format(**values), Wildcards(**values))
+
+
+@dataclass(frozen=True, eq=False)
+class Planner:
+    """Resolves the wildcards of jobs by a configuration. Equal questions are answered once."""
+
+    config: Config
+
+    def method(self, axis: str, w: Any) -> tuple[str, dict[str, Any]]:
+        """The name and the resolved hyper-parameters of the method that an axis of the wildcards names."""
+        if axis == "dataset":
+            return self.config.loader(w.dataset)
+        spelling = getattr(w, axis)
+        return catalog.method_name(spelling), self._resolve(catalog.KIND_OF_AXIS[axis], spelling, w.dataset)
+
+    @functools.cached_property
+    def _resolve(self) -> Callable[[str, str, str], dict[str, Any]]:
+        return functools.cache(lambda kind, spelling, dataset: catalog.resolve(kind, spelling, self.config.of(dataset)))
+
+    def needs(self, step: str, w: Any) -> list[Need]:
+        """The arguments that a job reads from files: those of its method, those of the step, and what the architectures
+        stand on that are built for them."""
+        return self._job(step, *self._key(step, w))[0]
+
+    def made(self, step: str, w: Any) -> dict[str, Any]:
+        """What an artifact of this job is made by: the fingerprint of the code, the hyper-parameters by axis, and the
+        wildcards, so that no cache can take one cell's for another's."""
+        _, code, params = self._job(step, *self._key(step, w))
+        return {"fingerprint": code, "params": params, "wildcards": dict(w.items())}
+
+    def _key(self, step: str, w: Any) -> tuple[str, ...]:
+        axes = {STEPS[step].axis, *STEPS[step].records, "model"} - {"dataset"}
+        return w.dataset, *(f"{axis}={getattr(w, axis)}" for axis in sorted(axes) if hasattr(w, axis))
+
+    @functools.cached_property
+    def _job(self) -> Callable[..., tuple[list[Need], str, dict[str, Any]]]:
+        return functools.cache(self._plan)
+
+    def _plan(self, step: str, dataset: str, *spelled: str) -> tuple[list[Need], str, dict[str, Any]]:
+        w = Wildcards(dataset=dataset, **dict(axis.split("=", 1) for axis in spelled))
+        rule = STEPS[step]
+        name, own = self.method(rule.axis, w)
+        params = {axis: self.method(axis, w)[1] for axis in (rule.axis, *rule.records)}
+        if rule.axis == "dataset":
+            return [], fingerprint.of_code(step, ("datasets", name)), params
+        kind = catalog.KIND_OF_AXIS[rule.axis]
+        described = catalog.describe(kind, name)
+        asked = dict.fromkeys((*(described.asks if rule.calls else ()), *rule.reads))
+        needs = [Need(key, key, described.named.get(key, ""), own) for key in asked]
+        methods = [(kind, name)]
+        if "defense" in asked:
+            methods.append(("defenses", self.method("defense", w)[0]))
+        for axis in dict.fromkeys(architecture_axis(rule.axis, key, own) for key in asked if builds_network(key)):
+            architecture, params[axis] = self._architecture(axis, own, w)
+            methods.append(("models", architecture))
+            below = catalog.describe("models", architecture).named
+            if axis != rule.axis:
+                needs += [Need(f"{axis}_{key}", key, below[key], params[axis]) for key in below]
+            else:
+                needs = [need._replace(key=f"{axis}_{need.key}") if need.kind else need for need in needs]
+        methods += [("models", self._backbone(need, dataset)) for need in needs if need.kind == "auxiliaries"]
+        readers = tuple(reader_of(need.name, {need.name: need.kind} if need.kind else {}) for need in needs)
+        return needs, fingerprint.of_code(step, *methods, readers=readers), params
+
+    def _architecture(self, axis: str, own: dict[str, Any], w: Any) -> tuple[str, dict[str, Any]]:
+        if axis == "model":
+            return self.method("model", w)
+        return catalog.method_name(own[axis]), self._resolve("models", own[axis], w.dataset)
+
+    def _backbone(self, need: Need, dataset: str) -> str:
+        """The architecture of an auxiliary, whose code builds it again where it is loaded."""
+        backbone: str = self._resolve("auxiliaries", need.fields[need.name], dataset)["backbone"]
+        return backbone

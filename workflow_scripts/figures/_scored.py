@@ -1,0 +1,35 @@
+"""Which of the analyses of defenses' scores a figure shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from workflow_scripts.common import catalog
+from workflow_scripts.common.cells import Cell
+
+Measured = tuple[pa.Table, dict[str, Any]]
+
+
+def victim_of(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cell without its defense."""
+    return tuple(str(about[axis]) for axis in Cell._fields if axis != "defense")
+
+
+def is_control(defense: str) -> bool:
+    """Whether the spelling is a control's."""
+    return bool(catalog.describe("defenses", catalog.method_name(defense)).traits["control"])
+
+
+def drop_duplicate_orders(found: Sequence[Measured], only_controls: bool = False) -> list[Measured]:
+    """Those that have rows; of defenses (or of controls only) that order the units of all victims alike, say one at
+    several shares, the first."""
+    orders: dict[str, dict[tuple[str, ...], str]] = {}
+    for table, about in found:
+        if len(table):
+            orders.setdefault(about["defense"], {})[victim_of(about)] = about["order"]
+    first: dict[object, str] = {}
+    for defense, own in orders.items():
+        merged = is_control(defense) or not only_controls
+        first.setdefault(tuple(sorted(own.items())) if merged else defense, defense)
+    return [(table, about) for table, about in found if len(table) and about["defense"] in first.values()]

@@ -1,0 +1,66 @@
+"""A picture of each trigger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from workflow_scripts.common import files
+from workflow_scripts.common.cells import Study
+from workflow_scripts.common.fields import Count
+from workflow_scripts.reporting.plotting import wrap_label
+
+Measured = tuple[pa.Table, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """For each attack, at the study's first seed: clean and poisoned images, and their amplified difference.
+
+    examples: images of each attack.
+    """
+
+    examples: Count = 3
+
+    first_seed = True
+
+    def __call__(self, study: Study, triggers: Sequence[Measured]) -> Figure:
+        shown: dict[str, Measured] = {}
+        for table, about in triggers:
+            if len(table):
+                shown.setdefault(about["attack"], (table, about))
+        width = 3 * self.examples
+        figure, grid = plt.subplots(
+            max(1, len(shown)), width, figsize=(0.95 * width + 1.3, 1.12 * max(1, len(shown)) + 0.8), squeeze=False
+        )
+        for axis in grid.flat:
+            axis.axis("off")
+        for line, (attack, (table, about)) in zip(grid, shown.items(), strict=False):
+            self._line(line, table, about)
+            psnr = "no change" if about["psnr"] is None else f"{about['psnr']:.1f} dB\nRMS {about['rms']:.1f}"
+            name = f"{wrap_label(attack)}\n{psnr}"
+            line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+        figure.suptitle(f"Triggers: {study.title}")
+        return figure
+
+    def _line(self, axes: np.ndarray, table: pa.Table, about: dict[str, Any]) -> None:
+        count = min(self.examples, len(table))
+        clean, poisoned = (
+            files.pixels(table[key].combine_chunks(), tuple(about["shape"]))[:count] for key in ("clean", "poisoned")
+        )
+        change = poisoned.astype(float) - clean
+        gain = 127 / max(1.0, float(np.abs(change).max()))
+        pictures = {
+            "clean": clean,
+            "poisoned": poisoned,
+            f"difference ×{gain:.1f}": np.clip(128 + gain * change, 0, 255),
+        }
+        for block, (name, images) in enumerate(pictures.items()):
+            for place, image in enumerate(images):
+                axis = axes[block * self.examples + place]
+                axis.imshow(image.astype(np.uint8).squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=255)
+            axes[block * self.examples + count // 2].set_title(name, fontsize=8)

@@ -1,0 +1,108 @@
+"""How each argument of a method is read from its files; common/arguments.py says which function reads which."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from workflow_scripts.common import catalog, files
+from workflow_scripts.common import scores as detection
+from workflow_scripts.common import truth as secret
+from workflow_scripts.common.arguments import architecture_axis
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.images import ImageFormat, Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.jobs.job import Job
+
+if TYPE_CHECKING:
+    from workflow_scripts.networks.extractor import Extractor
+    from workflow_scripts.networks.model import Model
+
+
+def run(job: Job, name: str) -> Run:
+    return job.run
+
+
+def ratio(job: Job, name: str) -> float:
+    return float(job.wildcards["ratio"])
+
+
+def images(job: Job, name: str) -> Images:
+    return files.read_images(job.inputs[name])[0]
+
+
+def published(job: Job, name: str) -> Images:
+    """All training images, the altered ones as the attacker publishes them."""
+    train, poison = (files.read_images(path)[0] for path in job.inputs[name])
+    return train.replace_rows(poison)
+
+
+def holdout(job: Job, name: str) -> Images:
+    """The prefix of the holdout that the method's `holdout_size` names."""
+    drawn, about = files.read_images(job.inputs[name])
+    size = job.params["holdout_size"]
+    count = round(size * about["train_images"]) if size <= 1 else int(size)
+    if count > len(drawn) or count < 1:
+        raise UserError(
+            f"{job.name}: holdout_size {size:g} asks for {count} images; the holdout of {job.run.dataset} has "
+            f"{len(drawn)}: ask for less, or set a larger `holdout` in the dataset's entry of the configuration"
+        )
+    return drawn[:count]
+
+
+def network(job: Job, name: str) -> "Model":
+    """A trained network, in evaluation mode on the job's device."""
+    from workflow_scripts.networks import weights
+
+    axis, architecture, params = _architecture(job, name)
+    return weights.load(job.inputs[name], architecture, params, job.run.device, _extractor(job, axis))
+
+
+def untrained(job: Job, name: str) -> "Model":
+    """An untrained network for the images of the dataset."""
+    from workflow_scripts.networks import weights
+
+    axis, architecture, params = _architecture(job, name)
+    form = ImageFormat.from_json(files.read_about(job.inputs[name]))
+    return weights.build(architecture, params, form, job.run, _extractor(job, axis))
+
+
+def auxiliary(job: Job, name: str) -> "Model":
+    """The auxiliary that a field names, frozen."""
+    from workflow_scripts.networks import weights
+
+    return weights.load_frozen(job.inputs[name], job.run.device)
+
+
+def scores(job: Job, name: str) -> "detection.Scores":
+    return detection.read(job.inputs[name])
+
+
+def truth(job: Job, name: str) -> secret.Truth:
+    return secret.read(job.inputs[name])
+
+
+def table(job: Job, name: str) -> pa.Table:
+    return files.read_table(job.inputs[name])[0]
+
+
+def defense(job: Job, name: str) -> Any:
+    """The cell's defense, with its hyper-parameters."""
+    spelling = catalog.method_name(job.wildcards["defense"])
+    return catalog.make("defenses", spelling, job.made["params"]["defense"])
+
+
+def _architecture(job: Job, name: str) -> tuple[str, str, Mapping[str, Any]]:
+    """The axis that names it, the name and the hyper-parameters of a network's architecture."""
+    axis = architecture_axis(job.axis, name, job.params)
+    spelling = job.wildcards["model"] if axis == "model" else job.params[axis]
+    return axis, catalog.method_name(spelling), job.made["params"][axis]
+
+
+def _extractor(job: Job, axis: str) -> "Extractor | None":
+    """The frozen network that an architecture stands on, where it has one."""
+    if f"{axis}_extractor" not in job.inputs:
+        return None
+    from workflow_scripts.networks.extractor import Extractor
+
+    return Extractor(auxiliary(job, f"{axis}_extractor"))

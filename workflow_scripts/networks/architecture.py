@@ -1,0 +1,78 @@
+"""What an architecture is: the network with its recipe, and where its classifier, its units and its stages are."""
+
+import re
+from dataclasses import dataclass, fields
+
+import torch
+from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.networks.recipe import Recipe
+
+
+class Head(nn.Linear):
+    """A last layer in float32 even under autocast: bfloat16 logits tie too easily."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
+@dataclass(frozen=True)
+class Architecture(Recipe):
+    """A network to be built and the recipe to train it with: every field of both may be set by a study.
+
+    An architecture with a field that names an auxiliary, `extractor`, stands on that frozen network. The methods below
+    say of a built network what pruning and looking inside need; one whose network is made otherwise overrides them.
+    """
+
+    normalized = True
+    """Whether the network takes normalized images; one that is False takes them in [0, 1]."""
+    classifies = True
+    """Whether its outputs are logits; an auxiliary may be a network of another kind."""
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """The untrained network, from images (B, channels, H, W), or features (B, channels) where there is an
+        extractor, to logits (B, classes)."""
+        raise NotImplementedError
+
+    def classifier(self, network: nn.Module) -> str:
+        """The name of the classifier: the last linear layer. UserError if there is none."""
+        linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+        if not linear:
+            raise UserError(
+                f"{type(self).__name__} has no linear layer, the last of which is a model's classifier; "
+                "end the network in one"
+            )
+        return linear[-1]
+
+    def units(self, network: nn.Module) -> dict[str, nn.Module]:
+        """The modules whose outputs are units, by name in the order of the modules: convolutions, and linear layers
+        other than the classifier. Attention's output projection, which torch calls as a function, never shows its
+        outputs, so that nothing could be scored there."""
+        last = self.classifier(network) if self.classifies else ""
+        return {
+            name: module
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+            and not isinstance(module, NonDynamicallyQuantizableLinear)
+            and name != last
+        }
+
+    def unit_axis(self, module: nn.Module) -> int:
+        """The axis of a module's outputs along which its units lie: channels (B, C, H, W), or neurons (B, …, D)."""
+        return -1 if isinstance(module, nn.Linear) else 1
+
+    def stages(self, network: nn.Module) -> dict[str, nn.Module]:
+        """The stages, by name in order: `layer1`, `layer2`, …"""
+        return {name: part for name, part in network.named_children() if re.fullmatch(r"layer\d+", name)}
+
+    def residual_sums(self, network: nn.Module) -> dict[str, str]:
+        """The last convolution of each residual branch, by name, with the module whose output is the sum behind it."""
+        return {}
+
+    @property
+    def recipe(self) -> Recipe:
+        """The part of the fields that says how to train."""
+        return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})

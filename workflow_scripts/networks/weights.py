@@ -1,0 +1,111 @@
+"""Networks on disk: safetensors, whose metadata says how to build the network again, loaded strictly. Never pickles:
+opening somebody's backdoored model must not run their code."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from workflow_scripts.common import catalog, files
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.images import ImageFormat
+from workflow_scripts.common.run import Run
+from workflow_scripts.networks.extractor import Extractor
+from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.recipe import Recipe
+
+
+def build(
+    name: str, params: Mapping[str, Any], form: ImageFormat, run: Run, extractor: Extractor | None = None
+) -> Model:
+    """A network of this architecture, its weights drawn from the stream `initialisation`, on the run's device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.torch_rng("initialisation").initial_seed())
+        model = Model(name, catalog.make("models", name, params), form, extractor).to(run.device)
+        _try_out(model)
+    return model
+
+
+@torch.no_grad()
+def _try_out(model: Model) -> None:
+    """UserError where the network cannot take the dataset's images, or gives something else than logits."""
+    if model.extractor is not None or not model.architecture.classifies:
+        return
+    height, width, channels = model.format.shape
+    try:
+        logits = model.eval()(torch.zeros(2, channels, height, width, dtype=torch.uint8, device=model.mean.device))
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(
+            f"{model.name} cannot take images of {height}x{width} pixels and {channels} channels: {reason}"
+        ) from error
+    if logits.shape != (2, len(model.format.classes)):
+        raise UserError(
+            f"{model.name} gives values of shape {tuple(logits.shape)} for two images; it must give "
+            f"{len(model.format.classes)} logits for each"
+        )
+    model.train()
+
+
+def save(path: str | Path, model: Model, about: Mapping[str, Any]) -> None:
+    """Write the network's weights with everything that is needed to build it again."""
+    architecture = {"name": model.name, **asdict(model.architecture)}
+    wrapper = {"name": catalog.name_of(model.wrapper), **asdict(model.wrapper)} if model.wrapper else None
+    stored = {**about, **model.format.as_json(), "architecture": architecture, "wrapper": wrapper}
+    state = {key: value.cpu().contiguous() for key, value in model.network.state_dict().items()}
+    with files.writing(path) as temporary:
+        save_file(state, temporary, {files.KEY: json.dumps(stored, sort_keys=True)})
+
+
+def load(
+    path: str | Path, name: str, params: Mapping[str, Any], device: torch.device, extractor: Extractor | None = None
+) -> Model:
+    """The network that `path` holds. UserError if that is not whole, or not of this architecture."""
+    stored = dict(files.read_about(path).get("architecture") or {})
+    expected = {"name": name, **params}
+    trained_by = {field.name for field in fields(Recipe)}
+    differing = [
+        key
+        for key in expected.keys() | stored.keys()
+        if key not in trained_by and _plain(stored.get(key)) != _plain(expected.get(key))
+    ]
+    if differing:
+        holds, wants = ({key: d.get(key) for key in sorted(differing)} for d in (stored, expected))
+        raise UserError(
+            f"{path}: a checkpoint of another architecture: it holds {holds}, this cell is {wants}; "
+            "remove it and run again"
+        )
+    return _read(path, expected, device, extractor)
+
+
+def load_frozen(path: str | Path, device: torch.device) -> Model:
+    """The auxiliary that `path` holds, frozen; its own metadata says what it is."""
+    return _read(path, files.read_about(path).get("architecture") or {}, device).requires_grad_(False)
+
+
+def _read(
+    path: str | Path, architecture: Mapping[str, Any], device: torch.device, extractor: Extractor | None = None
+) -> Model:
+    about = files.read_about(path)
+    params = {key: value for key, value in architecture.items() if key != "name"}
+    made = catalog.make("models", architecture["name"], params)
+    model = Model(architecture["name"], made, ImageFormat.from_json(about), extractor)
+    if about.get("wrapper"):
+        wrapper = dict(about["wrapper"])
+        model.wrap(catalog.make("wrappers", wrapper.pop("name"), wrapper))
+    with files.reading(path, "safetensors"):
+        state = load_file(path)
+    try:
+        model.network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: a checkpoint of another architecture than its metadata says: {reason}") from None
+    return model.to(device).eval()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,1 @@
+"""The prunable units of a network, and scores of them."""
