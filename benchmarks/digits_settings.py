@@ -68,7 +68,7 @@ def measured(attack: str, seed: int) -> list[Result]:
 
 
 def _measured(attack: str, seed: int) -> Iterator[Result]:
-    settings = config.read(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))).of("digits")
+    settings = config.read(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))).settings_of("digits")
     run = Run("digits", seed)
     dataset = Digits()
     train, _, reserved = dataset.prepare(Run("digits", 0))

@@ -21,5 +21,5 @@ rule analyze:
     input: unpack(inputs_of("analyze"))
     output: ANALYSIS
     params: made=made("analyze")
-    resources: **growing(4000, 60)
+    resources: **growing_resources(4000, 60)
     script: "../workflow_scripts/analyze.py"

@@ -7,7 +7,7 @@ rule poison:
     output: poison=ATTACK + "/poison.parquet", truth=ATTACK + "/truth.parquet"
     params: made=made("poison")
     wildcard_constraints: attack=DATA_POISON
-    resources: **growing(2000, 30)
+    resources: **growing_resources(2000, 30)
     script: "../workflow_scripts/poison.py"
 
 
@@ -16,7 +16,7 @@ rule train:
     output: victim=VICTIM + "/victim.safetensors", log=VICTIM + "/training.parquet", costs=VICTIM + "/costs.json"
     params: made=made("train")
     wildcard_constraints: attack=DATA_POISON
-    resources: **growing(4000, 240)
+    resources: **growing_resources(4000, 240)
     script: "../workflow_scripts/train.py"
 
 
@@ -32,5 +32,5 @@ rule implant:
             victim=VICTIM + "/victim.safetensors", log=VICTIM + "/training.parquet", costs=VICTIM + "/costs.json"
     params: made=made("implant")
     wildcard_constraints: attack=IMPLANT
-    resources: **growing(4000, 240)
+    resources: **growing_resources(4000, 240)
     script: "../workflow_scripts/implant.py"

@@ -2,7 +2,7 @@ rule train_auxiliary:
     input: unpack(inputs_of("train_auxiliary"))
     output: model=AUXILIARY + "/model.safetensors", log=AUXILIARY + "/training.parquet", costs=AUXILIARY + "/costs.json"
     params: made=made("train_auxiliary")
-    resources: **growing(4000, 240)
+    resources: **growing_resources(4000, 240)
     script: "../workflow_scripts/train_auxiliary.py"
 
 

@@ -17,25 +17,25 @@ POISONED_AUXILIARY = ATTACK + "/auxiliaries/{auxiliary}"
 try:
     CONFIG = configuration.read(config)
     STUDIES = {study.name: study for study in studies.read(CONFIG)}
-    CELLS = studies.needed(cell for study in STUDIES.values() for cell in study.cells)
+    CELLS = studies.add_implied_cells(cell for study in STUDIES.values() for cell in study.cells)
 except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 
 PLAN = Planner(CONFIG)
 
 
-def attacker(w, file):
+def attackers_file(w, file):
     """An attacker's file: beside the model where the attack controls its training."""
     return Kept.of("implant", f"{VICTIM}/{file}", w) if catalog.is_implant(w.attack) else Kept.of("poison", f"{ATTACK}/{file}", w)
 
 
-def trained(w, **changed):
+def victim(w, **changed):
     """The victim of these wildcards but for what is changed."""
     return Kept.of("implant" if catalog.is_implant(changed.get("attack", w.attack)) else "train",
                    VICTIM + "/victim.safetensors", w, **changed)
 
 
-def evaluated(w):
+def evaluated_model(w):
     """The model of a cell: what its defense saved, or the one that it stands for."""
     stands_for = catalog.describe("defenses", catalog.method_name(w.defense)).traits["stands_for"]
     return KEPT[stands_for](w, {})[0] if stands_for else Kept.of("defend", DEFENSE + "/model.safetensors", w)
@@ -53,12 +53,12 @@ KEPT = {  # an argument -> the files that it is read from, of the wildcards and 
     "train": lambda w, own: [Kept.of("prepare_data", DATASET + "/train.parquet", w)],
     "test": lambda w, own: [Kept.of("prepare_data", DATASET + "/test.parquet", w)],
     "holdout": lambda w, own: [Kept.of("draw_holdout", DATASET + "/holdout/seed~{seed}.parquet", w)],
-    "poisoned_train": lambda w, own: [*KEPT["train"](w, own), attacker(w, "poison.parquet")],
-    "truth": lambda w, own: [attacker(w, "truth.parquet")],
-    "victim": lambda w, own: [trained(w)],
-    "clean_victim": lambda w, own: [trained(w, attack="none", ratio="0", **({"model": own["surrogate"]} if "surrogate" in own else {}))],
-    "retrained": lambda w, own: [Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if catalog.is_implant(w.attack) else trained(w)],
-    "defended": lambda w, own: [evaluated(w)],
+    "poisoned_train": lambda w, own: [*KEPT["train"](w, own), attackers_file(w, "poison.parquet")],
+    "truth": lambda w, own: [attackers_file(w, "truth.parquet")],
+    "victim": lambda w, own: [victim(w)],
+    "clean_victim": lambda w, own: [victim(w, attack="none", ratio="0", **({"model": own["surrogate"]} if "surrogate" in own else {}))],
+    "retrained": lambda w, own: [Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if catalog.is_implant(w.attack) else victim(w)],
+    "defended": lambda w, own: [evaluated_model(w)],
     "log": lambda w, own: [Kept.of("defend", DEFENSE + "/log.parquet", w)],
     "model": lambda w, own: KEPT["train"](w, own),    # an architecture is code; its shape is the images'
 }
@@ -69,7 +69,7 @@ NAMED = {  # the same of what a field of the method names, by its kind
 }
 
 
-def kept(need, w):
+def files_of(need, w):
     """The files of one argument of a job."""
     if need.kind:
         return [NAMED[need.kind](w, need.fields[need.name])]
@@ -79,6 +79,6 @@ def kept(need, w):
 def inputs_of(step):
     """Input function: the files of a job's arguments, by the name of the argument."""
     def files(w):
-        found = {need.key: [file.path for file in kept(need, w)] for need in PLAN.needs(step, w)}
+        found = {need.key: [file.path for file in files_of(need, w)] for need in PLAN.needs(step, w)}
         return {key: paths if len(paths) > 1 else paths[0] for key, paths in found.items() if paths}
     return files

@@ -1,7 +1,7 @@
 rule prepare_data:
     output: train=DATASET + "/train.parquet", test=DATASET + "/test.parquet", reserve=DATASET + "/reserve.parquet"
     params: made=made("prepare_data"), loader=lambda w: CONFIG.loader(w.dataset)[0]
-    resources: **growing(4000, 30)
+    resources: **growing_resources(4000, 30)
     script: "../workflow_scripts/prepare_data.py"
 
 
@@ -9,5 +9,5 @@ rule draw_holdout:
     input: train=DATASET + "/train.parquet", reserve=DATASET + "/reserve.parquet"
     output: DATASET + "/holdout/seed~{seed}.parquet"
     params: made=made("draw_holdout"), loader=lambda w: CONFIG.loader(w.dataset)[0]
-    resources: **growing(2000, 10)
+    resources: **growing_resources(2000, 10)
     script: "../workflow_scripts/draw_holdout.py"

@@ -2,7 +2,7 @@ rule detect:
     input: unpack(inputs_of("detect"))
     output: scores=DETECTOR + "/scores.parquet", log=DETECTOR + "/log.parquet", costs=DETECTOR + "/costs.json"
     params: made=made("detect")
-    resources: **growing(4000, 240)
+    resources: **growing_resources(4000, 240)
     script: "../workflow_scripts/detect.py"
 
 
@@ -11,5 +11,5 @@ rule defend:
     output: model=DEFENSE + "/model.safetensors" if CONFIG.keep_models else temp(DEFENSE + "/model.safetensors"),
             log=DEFENSE + "/log.parquet", costs=DEFENSE + "/costs.json"
     params: made=made("defend")
-    resources: **growing(4000, 240)
+    resources: **growing_resources(4000, 240)
     script: "../workflow_scripts/defend.py"

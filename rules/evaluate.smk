@@ -1,16 +1,16 @@
-def present(cells):
+def cells_shown(cells):
     """The cells to be shown: all, or with `--config partial=true` those that have been evaluated."""
     return [cell for cell in cells if not CONFIG.partial or exists(f"{DEFENSE}/metrics.json".format(**cell._asdict()))]
 
 
-def of_cells(path):
+def files_of_cells(path):
     """Input function: a file of each cell to be shown."""
-    return lambda w: [path(cell) for cell in present(CELLS)]
+    return lambda w: [path(cell) for cell in cells_shown(CELLS)]
 
 
 def costs_before(cell):
     """Where the costs stand of the auxiliaries and the detectors behind a cell."""
-    return [costs_of(file) for file in behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
+    return [costs_of(file) for file in artifacts_behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
 
 
 def costs_of(file):
@@ -22,18 +22,18 @@ rule evaluate:
     input: unpack(inputs_of("evaluate"))
     output: predictions=DEFENSE + "/predictions.parquet", metrics=DEFENSE + "/metrics.json"
     params: made=made("evaluate"), root=ROOT
-    resources: **growing(4000, 30)
+    resources: **growing_resources(4000, 30)
     script: "../workflow_scripts/evaluate.py"
 
 
 rule collect:
-    input: metrics=of_cells(lambda cell: f"{DEFENSE}/metrics.json".format(**cell._asdict())),
-           costs=of_cells(lambda cell: costs_of(evaluated(cell))), training=of_cells(lambda cell: costs_of(trained(cell))),
-           before=lambda w: [path for cell in present(CELLS) for path in costs_before(cell)]
+    input: metrics=files_of_cells(lambda cell: f"{DEFENSE}/metrics.json".format(**cell._asdict())),
+           costs=files_of_cells(lambda cell: costs_of(evaluated_model(cell))), training=files_of_cells(lambda cell: costs_of(victim(cell))),
+           before=lambda w: [path for cell in cells_shown(CELLS) for path in costs_before(cell)]
     output: metrics="results/metrics.parquet", costs="results/costs.parquet", summary="results/summary.json"
-    params: expected=lambda w: provenance(CELLS), root=ROOT, before=lambda w: [costs_before(cell) for cell in present(CELLS)],
-            code=fingerprint.of_code("collect", *{("defenses", catalog.method_name(cell.defense)) for cell in CELLS}),
-            cells=lambda w: [list(cell) for cell in present(CELLS)],
+    params: expected=lambda w: provenance(CELLS), root=ROOT, before=lambda w: [costs_before(cell) for cell in cells_shown(CELLS)],
+            code=lambda w: fingerprint.of_step("collect", *{("defenses", catalog.method_name(cell.defense)) for cell in CELLS}),
+            cells=lambda w: [list(cell) for cell in cells_shown(CELLS)],
             studies=lambda w: {name: [list(cell) for cell in study.cells] for name, study in STUDIES.items()}
-    resources: **growing(4000, 30)
+    resources: **growing_resources(4000, 30)
     script: "../workflow_scripts/collect.py"

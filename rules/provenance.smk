@@ -19,23 +19,23 @@ def made(step):
     return lambda w: PLAN.made(step, w)
 
 
-def growing(megabytes, minutes):
+def growing_resources(megabytes, minutes):
     """Resources that grow with the attempt."""
     return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: minutes * attempt}
 
 
-def behind(cells):
+def artifacts_behind(cells):
     """Every artifact behind these cells, by its path, with the step and the wildcards that it is made of."""
     found = {}
     todo = [Kept.of("evaluate", DEFENSE + "/metrics.json", cell) for cell in cells]
     while todo:
         if (file := todo.pop()).path not in found:
             found[file.path] = file
-            todo += [part for need in PLAN.needs(file.step, file.wildcards) for part in kept(need, file.wildcards)]
+            todo += [part for need in PLAN.needs(file.step, file.wildcards) for part in files_of(need, file.wildcards)]
     return found
 
 
 def provenance(cells):
     """What every artifact behind these cells must have been made by, by its path below ROOT."""
-    return {path.removeprefix(f"{ROOT}/"): files.made_by(PLAN.made(file.step, file.wildcards))
-            for path, file in behind(cells).items()}
+    return {path.removeprefix(f"{ROOT}/"): files.hash_provenance(PLAN.made(file.step, file.wildcards))
+            for path, file in artifacts_behind(cells).items()}

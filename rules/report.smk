@@ -14,7 +14,7 @@ rule tabulate:
     input: "results/metrics.parquet"
     output: parquet="results/tables/{study}.parquet", csv="results/tables/{study}.csv",
             md="results/tables/{study}.md", tex="results/tables/{study}.tex"
-    params: study=lambda w: STUDIES[w.study].as_json(), code=fingerprint.of_code("tabulate")
+    params: study=lambda w: STUDIES[w.study].as_json(), code=lambda w: fingerprint.of_step("tabulate")
     script: "../workflow_scripts/tabulate.py"
 
 
@@ -23,5 +23,5 @@ rule plot:
     output: png="results/figures/{study}_{figure}.png", pdf="results/figures/{study}_{figure}.pdf"
     params: study=lambda w: STUDIES[w.study].as_json(),
             options=lambda w: catalog.resolve("figures", w.figure),
-            code=lambda w: fingerprint.of_code("plot", ("figures", catalog.method_name(w.figure)))
+            code=lambda w: fingerprint.of_step("plot", ("figures", catalog.method_name(w.figure)))
     script: "../workflow_scripts/plot.py"

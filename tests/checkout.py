@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,9 @@ def copy_of_checkout(to: Path) -> Path:
     return to
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH",)}
+def start(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    if environment is None:
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH",)}
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -61,9 +62,9 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def snakemake(folder: Path, *arguments: str, fails: bool = False) -> str:
+def snakemake(folder: Path, *arguments: str, fails: bool = False, environment: Mapping[str, str] | None = None) -> str:
     """What Snakemake says; its success is checked."""
-    process = start(folder, *arguments)
+    process = start(folder, *arguments, environment=environment)
     output, _ = process.communicate(timeout=600)
     assert (process.returncode != 0) == fails, output[-3000:]
     return output

@@ -11,6 +11,7 @@ import torch
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
+from workflow_scripts.common.scores import Scores
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.networks import weights
@@ -54,6 +55,38 @@ def victim(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> Cal
         return made.eval()
 
     return copy
+
+
+Hand = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: Callable[[], Model]) -> Hand:
+    """What a method is handed that asks for these names: digits, BadNets-poisoned, and networks of the small victim.
+
+    What a field names is handed as its kind says. `changed` takes the place of the plain values.
+    """
+    given: dict[str, Callable[[], Any]] = {
+        **dict.fromkeys(("victim", "clean_victim", "retrained", "defended"), victim),
+        "model": untrained,
+        "holdout": lambda: digits[0][:80],
+        "poisoned_train": lambda: poisoned(digits[0]),
+        "train": lambda: digits[0],
+        "test": lambda: digits[1],
+        "truth": lambda: secret(digits[1]),
+        "ratio": lambda: 0.1,
+        "run": lambda: Run("digits", 0),
+        "auxiliaries": victim,
+        "datasets": lambda: digits[0],
+        "detectors": lambda: Scores(digits[0].index, np.zeros(400), np.arange(400) < 40),
+    }
+
+    def handed(kind: str, name: str, **changed: Any) -> dict[str, Any]:
+        described = catalog.describe(kind, name)
+        wanted = {key: described.named.get(key, key) for key in described.asks}
+        return {key: changed[key] if key in changed else given[what]() for key, what in wanted.items()}
+
+    return handed
 
 
 def poisoned(train: Images) -> Images:

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import quick
+from conftest import Hand, quick
 
 from workflow_scripts.attacks import Poison
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.networks.model import Model
 from workflow_scripts.training.augmentation import augment_whole_batch, rotate
 
 ATTACKS = [name for name in catalog.list_methods("attacks") if name != "none"]
@@ -20,14 +19,14 @@ Plant = Callable[..., Poison]
 
 
 @pytest.fixture(scope="module")
-def plant(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> Plant:
+def plant(hand: Hand) -> Plant:
     """Runs an attack on the small digits."""
 
     def poison(name: str, ratio: float = RATIO, seed: int = 0, **fields: object) -> Poison:
         attack = quick("attacks", name)
         attack = type(attack)(**{**vars(attack), **fields})
-        given = {"train": digits[0], "ratio": ratio, "run": Run("digits", seed), "model": untrained()}
-        return attack(**{key: given[key] for key in catalog.describe("attacks", name).asks})
+        made: Poison = attack(**hand("attacks", name, ratio=ratio, run=Run("digits", seed)))
+        return made
 
     return poison
 

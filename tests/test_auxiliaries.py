@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import poisoned
+from conftest import Hand, poisoned
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -77,10 +77,12 @@ def test_the_classifier_comes_back_after_an_error(untrained: Callable[[], Model]
 
 @pytest.mark.parametrize("name", ["simclr", "simclr_half", "simclr_poisoned"])
 def test_self_supervision_never_reads_a_label(
-    name: str, digits: tuple[Images, Images], untrained: Callable[[], Model]
+    name: str, hand: Hand, digits: tuple[Images, Images], untrained: Callable[[], Model]
 ) -> None:
     relabeled = replace(digits[0][:128], labels=np.roll(digits[0].labels[:128], 7))
-    first, second = (made(name, data, untrained())[0].network.state_dict() for data in (digits[0][:128], relabeled))
+    first, second = (
+        made(hand, name, data, untrained())[0].network.state_dict() for data in (digits[0][:128], relabeled)
+    )
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
@@ -112,22 +114,21 @@ def test_a_turned_hue_leaves_gray_alone() -> None:
     assert torch.allclose(turns[1] @ red, green, atol=1e-6)  # a third of the circle
 
 
-def made(name: str, train: Images, model: Model) -> tuple[Model, Run]:
+def made(hand: Hand, name: str, train: Images, model: Model) -> tuple[Model, Run]:
     """What an auxiliary of the catalog makes of these images in an epoch of small steps."""
     run = Run("digits", 0)
-    given = {"train": train, "poisoned_train": train, "model": model, "run": run}
     described = catalog.describe("auxiliaries", name)
     short = {"epochs": 1, "batch_size": 32, "lr": 0.1, "flip": False}
     auxiliary = catalog.make("auxiliaries", name, {key: short[key] for key in short if key in described.fields})
-    return auxiliary(**{key: given[key] for key in described.asks}), run
+    return auxiliary(**hand("auxiliaries", name, train=train, poisoned_train=train, model=model, run=run)), run
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_trained_auxiliary_is_an_extractor_that_tells_digits_apart(
-    name: str, digits: tuple[Images, Images], untrained: Callable[[], Model], tmp_path: Path
+    name: str, hand: Hand, digits: tuple[Images, Images], untrained: Callable[[], Model], tmp_path: Path
 ) -> None:
     data = poisoned(digits[0]) if "poisoned_train" in catalog.describe("auxiliaries", name).asks else digits[0]
-    (model, run), (again, _) = made(name, data, untrained()), made(name, data, untrained())
+    (model, run), (again, _) = made(hand, name, data, untrained()), made(hand, name, data, untrained())
     for key, value in model.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[key]), key
     assert any(row["kind"] == "epoch" for row in run.rows)

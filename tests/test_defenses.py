@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import poisoned, quick, secret
+from conftest import Hand, quick
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError
@@ -22,25 +22,12 @@ Defend = Callable[..., tuple[Model, Run]]
 
 
 @pytest.fixture(scope="module")
-def defend(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: Callable[[], Model]) -> Defend:
+def defend(hand: Hand) -> Defend:
     """Runs a defense on the BadNets victim: its own arguments, from scratch each time."""
 
     def defended(name: str, method: Any = None) -> tuple[Model, Run]:
         run = Run("digits", 0)
-        given = {
-            "victim": victim(),
-            "clean_victim": victim(),
-            "retrained": victim(),
-            "holdout": digits[0][:80],
-            "poisoned_train": poisoned(digits[0]),
-            "train": digits[0],
-            "test": digits[1],
-            "truth": secret(digits[1]),
-            "model": untrained(),
-            "run": run,
-        }
-        asked = catalog.describe("defenses", name).asks
-        return (method or quick("defenses", name))(**{key: given[key] for key in asked}), run
+        return (method or quick("defenses", name))(**hand("defenses", name, run=run)), run
 
     return defended
 
@@ -83,7 +70,7 @@ def test_a_threshold_is_logged_with_the_holdout_accuracy_that_chose_it(name: str
 
 def test_a_defense_may_not_ask_for_the_truth(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "defenses").mkdir()
-    source = "@dataclass\nclass Peeks:\n    def __call__(self, victim, truth): ...\n"
+    source = "class Defense: ...\n@dataclass\nclass Peeks(Defense):\n    def __call__(self, victim, truth): ...\n"
     (tmp_path / "defenses" / "peeks.py").write_text(source)
     monkeypatch.setattr(catalog, "ROOT", tmp_path)
     with pytest.raises(UserError, match="may not ask for 'truth'"):

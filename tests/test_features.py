@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import poisoned, secret
+from conftest import Hand, poisoned, secret
 
 from workflow_scripts.analyses.feature_rank import effective_rank, local_dimension, singular_values, stable_rank
 from workflow_scripts.analyses.flip_energy import FlipEnergy
@@ -69,18 +69,14 @@ def test_the_theory_predicts_when_the_filter_flips(run: Run) -> None:
     assert all(abs(np.log(m / p)) < 0.3 for p, m in both if p and m)
 
 
-def measured(name: str, digits: tuple[Images, Images], untrained: Any, victim: Any) -> list[tuple[pa.Table, Any]]:
+def measured(name: str, hand: Hand) -> list[tuple[pa.Table, Any]]:
     """What the analysis of a figure says of small cells of two attacks."""
-    given = {"poisoned_train": poisoned(digits[0]), "test": digits[1], "truth": secret(digits[1]), "victim": victim()}
-    given |= {"model": untrained(), "run": Run("digits", 0)}
     small = {
         "feature_rank": {"size": 40, "every": 2},
         "singular_embedding": {"size": 60},
         "flip_energy": {"draws": 1, "batch_size": 32, "dimension": 32},
     }[name]
-    table, about = catalog.make("analyses", name, small)(
-        **{key: given[key] for key in catalog.describe("analyses", name).asks}
-    )
+    table, about = catalog.make("analyses", name, small)(**hand("analyses", name))
     return [(table, {**about, "attack": attack, "seed": "0"}) for attack in ("badnets", "blended+alpha~0.1")]
 
 
@@ -95,11 +91,9 @@ def measured(name: str, digits: tuple[Images, Images], untrained: Any, victim: A
 def test_a_figure_draws_what_its_analysis_measures(
     figure: str,
     analysis: str,
-    digits: tuple[Images, Images],
-    untrained: Callable[[], Model],
-    victim: Callable[[], Model],
+    hand: Hand,
 ) -> None:
-    tables = measured(analysis, digits, untrained, victim)
+    tables = measured(analysis, hand)
     drawn = catalog.make("figures", figure, {})(study=Study("one", "A title", ()), **{analysis: tables})
     assert all(axis.has_data() for axis in drawn.axes if axis.get_visible())
     plotting.plt.close(drawn)

@@ -224,7 +224,7 @@ def test_the_learning_rate_ends_at_1e_4() -> None:
 class Perceptron(Architecture):
     """Two hidden layers."""
 
-    def build(self, channels: int, classes: int) -> nn.Module:
+    def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
         hidden = [nn.Flatten(), nn.Linear(256 * channels, 6), nn.ReLU(), nn.Linear(6, 8), nn.ReLU()]
         return nn.Sequential(*hidden, Head(8, classes))
 

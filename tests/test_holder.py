@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import poisoned, quick
+from conftest import Hand, poisoned, quick
 from torch import nn
 
 from workflow_scripts.analyses.unit_scores import UnitScores
@@ -174,20 +174,10 @@ def test_sigma_finds_outliers_of_the_logarithm() -> None:
 
 @pytest.mark.parametrize("name", PRUNING)
 def test_every_pruning_defense_works_on_a_probe(
-    name: str, probe: Callable[[], Model], digits: tuple[Images, Images]
+    name: str, probe: Callable[[], Model], hand: Hand, digits: tuple[Images, Images]
 ) -> None:
     run, model = Run("digits", 0), probe()
-    given = {
-        "victim": model,
-        "clean_victim": probe(),
-        "holdout": digits[0][:80],
-        "poisoned_train": poisoned(digits[0]),
-        "run": run,
-    }
-    asked = catalog.describe("defenses", name).asks
-    if not set(asked) <= set(given):
-        pytest.skip("a control that asks for more")
-    defended = quick("defenses", name)(**{key: given[key] for key in asked})
+    defended = quick("defenses", name)(**hand("defenses", name, victim=model, run=run))
     found = {layer.name: len(layer) for layer in unit_layers(model)} | {"linear": 16}
     units = [row for row in run.rows if row["kind"] == "unit"]
     assert units and all(row["unit"] < found[row["layer"]] for row in units)

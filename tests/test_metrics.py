@@ -6,7 +6,7 @@ import torch
 
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.truth import trigger_visibility
-from workflow_scripts.evaluation.checks import Context, Row, failed_checks, rows_averaged
+from workflow_scripts.evaluation.checks import Context, Row, failed_checks, rows_to_average
 from workflow_scripts.evaluation.metrics import der, rates, wilson
 from workflow_scripts.reporting.aggregate import mean_and_interval
 from workflow_scripts.training.inference import predict
@@ -153,5 +153,5 @@ def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
 
 def test_averages_leave_out_these_two_and_only_these() -> None:
     names = ("not_implanted", "collapsed", "broke_model", "no_better_than_random", "few_seeds", "diverged")
-    kept = rows_averaged([{"checks": [name]} for name in names])
+    kept = rows_to_average([{"checks": [name]} for name in names])
     assert [r["checks"][0] for r in kept] == [n for n in names if n not in ("not_implanted", "diverged")]

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import secret
+from conftest import Hand, secret
 
 from workflow_scripts.analyses import Measured
 from workflow_scripts.analyses.unlearning import WHEN, correlations, mean_activations
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
-from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loader import to_network
@@ -25,21 +24,12 @@ LAST = "layer3.0.conv2"
 
 
 @pytest.fixture
-def measure(digits: tuple[Images, Images], victim: Callable[[], Model], untrained: Callable[[], Model]) -> Measure:
+def measure(hand: Hand, untrained: Callable[[], Model]) -> Measure:
     """Makes an analysis of the BadNets victim; arguments may be given in place of its own."""
-    train, test = digits
 
     def measured(name: str, params: dict[str, Any], **given: Any) -> Measured:
-        own = {
-            "victim": victim(),
-            "clean_victim": untrained(),
-            "holdout": train[:80],
-            "test": test,
-            "truth": secret(test),
-            "run": Run("digits", 0),
-        }
-        asked = catalog.describe("analyses", name).asks
-        return catalog.make("analyses", name, params)(**{key: (own | given)[key] for key in asked})
+        changed = {"clean_victim": untrained(), **given}
+        return catalog.make("analyses", name, params)(**hand("analyses", name, **changed))
 
     return measured
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from workflow_scripts.networks.extractor import Extractor, penultimate
 
 from workflow_scripts.auxiliaries.pretrained import Pretrained
 from workflow_scripts.common import catalog
@@ -20,6 +19,7 @@ from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.models.encoder import import_library
 from workflow_scripts.networks import weights
+from workflow_scripts.networks.extractor import Extractor, penultimate
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loop import train as fit
@@ -138,7 +138,7 @@ def test_an_encoder_gives_what_its_library_gives(kind: str, digits: tuple[Images
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     shutil.rmtree(tmp_path / "folder")
     weights.save(tmp_path / "model.safetensors", made[0], {})
-    extractor = weights.load_frozen(tmp_path / "model.safetensors", torch.device("cpu"))
+    extractor = Extractor(weights.load_frozen(tmp_path / "model.safetensors", torch.device("cpu")))
     images = torch.from_numpy(digits[1].images[:4]).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = reference(images)

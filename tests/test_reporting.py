@@ -16,7 +16,7 @@ from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Cell, Study, Table
 from workflow_scripts.evaluation.collecting import SCHEMA, summarize
 from workflow_scripts.reporting import plotting, tables
-from workflow_scripts.reporting.aggregate import AVERAGE, study_rows, table_cells
+from workflow_scripts.reporting.aggregate import AVERAGE, read_study_rows, table_cells
 
 VALUES: dict[tuple[str, str], list[tuple[float, float | None]]] = {  # attack, defense -> (acc, asr) of seeds 0, 1, 2
     ("none", "none"): [(0.99, None), (0.98, None), (0.97, None)],
@@ -55,7 +55,7 @@ def metrics(tmp_path: Path) -> str:
 
 
 def test_means_intervals_and_the_average(metrics: str) -> None:
-    found = {(p.row, p.column, p.metric): p for p in table_cells(study(), study_rows(study(), metrics))}
+    found = {(p.row, p.column, p.metric): p for p in table_cells(study(), read_study_rows(study(), metrics))}
     one = found["badnets", "ft", "asr"]
     assert one.mean == pytest.approx(0.2) and one.n == 3
     assert one.high == pytest.approx(0.2 + 4.30265 * 0.1 / 3**0.5, rel=1e-5)

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import poisoned, quick, secret
+from conftest import Hand, quick, secret
 from torch import nn
 
-from workflow_scripts.analyses._logged import Scored, neurons_by_layer, suspicion
+from workflow_scripts.analyses._logged import LoggedUnits, neurons_by_layer, rank_by_suspicion
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
@@ -35,7 +35,7 @@ BRIGHT = 255
 class ByHand(Architecture):
     """Classes 1 and 2 by brightness, through channel 0; class 0 where channel 3 meets the trigger."""
 
-    def build(self, channels: int, classes: int) -> nn.Module:
+    def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
         conv, norm, head = nn.Conv2d(channels, 4, 1, bias=False), nn.BatchNorm2d(4, eps=0.0), Head(4, classes)
         with torch.no_grad():
             conv.weight.copy_(torch.tensor([0.1, 0.0, 0.0, 1.0]).view(4, 1, 1, 1))
@@ -96,13 +96,13 @@ def test_the_oracle_leaves_a_model_alone_that_has_no_trigger(by_hand: tuple[Mode
 
 def test_layers_are_compared_as_a_defense_says() -> None:
     layer = np.array(["a"] * 4 + ["b"] * 4)
-    scored = Scored(layer, np.tile(np.arange(4), 2), np.array([1.0, 2, 3, 4, 10, 10, 10, 50]), np.zeros(8, bool))
+    scored = LoggedUnits(layer, np.tile(np.arange(4), 2), np.array([1.0, 2, 3, 4, 10, 10, 10, 50]), np.zeros(8, bool))
     defense = type("Scores", (Defense,), {"suspicious": "high"})()
-    assert suspicion(scored, defense).argmax() == 7 and suspicion(scored, defense)[:4].max() < 10
+    assert rank_by_suspicion(scored, defense).argmax() == 7 and rank_by_suspicion(scored, defense)[:4].max() < 10
     within = type("Within", (Defense,), {"suspicious": "low", "compare_by": "rank"})()
-    assert suspicion(scored, within).tolist() == [1, 0.75, 0.5, 0.25, 0.75, 0.75, 0.75, 0.25]
+    assert rank_by_suspicion(scored, within).tolist() == [1, 0.75, 0.5, 0.25, 0.75, 0.75, 0.75, 0.25]
     outliers = type("Outliers", (Defense,), {"suspicious": "high", "compare_by": "deviation"})()
-    assert suspicion(scored, outliers)[[3, 7]] == pytest.approx([1.5 / (5 / 3) ** 0.5, 1.5])
+    assert rank_by_suspicion(scored, outliers)[[3, 7]] == pytest.approx([1.5 / (5 / 3) ** 0.5, 1.5])
 
 
 def test_scores_speak_of_convolutions(victim: Callable[[], Model]) -> None:
@@ -126,29 +126,17 @@ def test_scores_speak_of_convolutions(victim: Callable[[], Model]) -> None:
 
 
 @pytest.fixture(scope="module")
-def analyse(
-    digits: tuple[Images, Images], victim: Callable[[], Model], tmp_path_factory: pytest.TempPathFactory
-) -> Analyse:
+def analyse(digits: tuple[Images, Images], hand: Hand, tmp_path_factory: pytest.TempPathFactory) -> Analyse:
     """Runs an analysis of what a defense logged on the BadNets victim."""
 
     def analysed(analysis: str, name: str, params: dict[str, Any] | None = None, truth: Truth | None = None) -> Any:
         run, defense = Run("digits", 0), catalog.make("defenses", name, params) if params else quick("defenses", name)
-        given = {
-            "victim": victim(),
-            "holdout": digits[0][:80],
-            "poisoned_train": poisoned(digits[0]),
-            "model": victim(),
-            "test": digits[1],
-            "truth": truth or secret(digits[1]),
-            "run": run,
-            "defense": defense,
-        }
-        defense(**{key: given[key] for key in catalog.describe("defenses", name).asks})
+        secrets = {"truth": truth or secret(digits[1]), "defense": defense}
+        defense(**hand("defenses", name, run=run, **secrets))
         path = tmp_path_factory.mktemp(name) / "log.parquet"
         run.write_log(str(path), {})
-        given |= {"log": files.read_table(path)[0], "victim": victim(), "run": Run("digits", 0)}
-        method = catalog.make("analyses", analysis, {})
-        return method(**{key: given[key] for key in catalog.describe("analyses", analysis).asks})
+        log = files.read_table(path)[0]
+        return catalog.make("analyses", analysis, {})(**hand("analyses", analysis, log=log, **secrets))
 
     return analysed
 

@@ -75,7 +75,7 @@ def test_a_spelling_resolves_to_what_was_given() -> None:
 
 def test_implied_cells(folder: Path) -> None:
     asked = read(folder, {"defense": ["abl"]}).cells
-    found = {(cell.attack, cell.defense) for cell in studies.needed(asked)}
+    found = {(cell.attack, cell.defense) for cell in studies.add_implied_cells(asked)}
     assert found == {("badnets", d) for d in ("abl", "none", "clean", "plain")} | {("none", "none")}
 
 

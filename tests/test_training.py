@@ -23,19 +23,6 @@ from workflow_scripts.training.optimizers import SGD
 from workflow_scripts.units.layers import unit_layers
 
 CIFAR = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-PARAMETERS = {
-    "preact_resnet18": 11_171_146,
-    "preact_small": 77_850,
-    "probe": 135_946,  # on three features
-    "encoder": 11_181_642,  # ResNet-18 of timm
-}
-
-
-@pytest.mark.parametrize("name", catalog.list_methods("models"))
-def test_parameter_counts(name: str, run: Run) -> None:
-    """A model that is missing from the table fails: the count is the quickest check of an architecture."""
-    model = weights.build(name, catalog.resolve("models", name), CIFAR, run)
-    assert sum(p.numel() for p in model.network.parameters()) == PARAMETERS[name]
 
 
 def test_preact_resnet18_is_the_fields_network(run: Run) -> None:
@@ -154,7 +141,8 @@ def test_divergence_is_a_result(untrained: Callable[[], Model], digits: tuple[Im
 def test_steps_import_neither_torchvision_nor_the_compiler() -> None:
     """Each costs a second in every job."""
     code = (
-        "import sys; from workflow_scripts.jobs import job; from workflow_scripts.networks import weights; import workflow_scripts.training.loop;"
+        "import sys; from workflow_scripts.jobs import job, readers; from workflow_scripts.networks import weights;"
+        "import workflow_scripts.training.loop;"
         "from workflow_scripts.defenses import abl, anp, clp, fp, ft, plain;"
         "print([m for m in ('torchvision', 'torch._dynamo', 'sklearn', 'pandas', 'matplotlib') if m in sys.modules])"
     )

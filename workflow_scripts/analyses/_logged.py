@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.stats import rankdata
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import is_in_training
 from workflow_scripts.defenses import Defense
 from workflow_scripts.networks.model import Model
@@ -19,7 +18,7 @@ from workflow_scripts.units.tac import FEATURES
 
 
 @dataclass(frozen=True)
-class Scored:
+class LoggedUnits:
     """Units as a defense logged them: `layer` (U,) names, `unit` (U,) places there, `score` (U,), `pruned` (U,)."""
 
     layer: np.ndarray
@@ -31,20 +30,20 @@ class Scored:
         return len(self.unit)
 
 
-def read_scores(log: pa.Table) -> Scored:
+def read_scores(log: pa.Table) -> LoggedUnits:
     """The units of a log that have a score."""
-    rows = log.filter(pc.equal(log["kind"], "unit"))
+    rows = files.select_rows(log, "kind", "unit")
     if not len(rows):
-        return Scored(np.empty(0, str), *(np.empty(0, kind) for kind in (np.int64, np.float64, bool)))
-    columns = {key: rows[key].to_numpy() for key in ("layer", "unit", "score", "pruned")}
-    found = Scored(columns["layer"].astype(str), columns["unit"], columns["score"], columns["pruned"].astype(bool))
+        return LoggedUnits(np.empty(0, str), *(np.empty(0, kind) for kind in (np.int64, np.float64, bool)))
+    columns = {key: np.array(rows[key].to_pylist()) for key in ("layer", "unit", "score", "pruned")}
+    found = LoggedUnits(columns["layer"].astype(str), columns["unit"], columns["score"], columns["pruned"].astype(bool))
     known = np.isfinite(found.score)
-    return Scored(found.layer[known], found.unit[known], found.score[known], found.pruned[known])
+    return LoggedUnits(found.layer[known], found.unit[known], found.score[known], found.pruned[known])
 
 
-def reason_to_skip(scored: Scored, defense: Defense) -> str | None:
+def reason_to_skip(scored: LoggedUnits, defense: Defense) -> str | None:
     """Why these scores say nothing of the victim's units; None if they do."""
-    name = catalog.name_of(defense)
+    name = catalog.file_name(defense)
     if is_in_training(catalog.describe("defenses", name).asks):
         return f"{name} trains a network of its own, whose units are not the victim's"
     if not len(scored) or not defense.suspicious:
@@ -52,7 +51,7 @@ def reason_to_skip(scored: Scored, defense: Defense) -> str | None:
     return None
 
 
-def suspicion(scored: Scored, defense: Defense) -> np.ndarray:
+def rank_by_suspicion(scored: LoggedUnits, defense: Defense) -> np.ndarray:
     """float64 (U,): the higher, the earlier the defense would prune the unit, over all layers as its class says that
     it compares them."""
     values = scored.score if defense.suspicious == "high" else -scored.score
@@ -100,11 +99,12 @@ def neurons_by_layer(model: Model) -> dict[str, list[Neurons]]:
         ]
         found[layer.name] = [neurons for neurons in own if neurons.name not in single]
         single |= {neurons.name: [neurons._replace(start=0)] for neurons in own}
-        found[FEATURES] = found[layer.name][:1]
+        if len(layer) == model.classifier.in_features:
+            found[FEATURES] = found[layer.name][:1]
     return found | single
 
 
-def hash_order(scored: Scored, values: np.ndarray) -> str:
+def hash_order(scored: LoggedUnits, values: np.ndarray) -> str:
     """The same for the same order of the same units."""
     return hashlib.sha256(rank_descending(values).tobytes() + "/".join(scored.layer).encode()).hexdigest()[:16]
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common import files
 from workflow_scripts.common.fields import Count, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -44,7 +45,7 @@ class FeatureRank(Analysis):
     dimensions: tuple[int, ...] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
     def __call__(self, poisoned_train: Images, model: Model, test: Images, truth: Truth, run: Run) -> Measured:
-        sets = self._sets(test, truth, run)
+        sets = self._image_sets(test, truth, run)
         rows: list[Row] = []
 
         def measure() -> bool:
@@ -59,9 +60,9 @@ class FeatureRank(Analysis):
         rows += accuracy_by_rank(model, poisoned_train, {"acc": test, "asr": truth.triggered}, self.dimensions)
         types = {"epoch": pa.int64(), "k": pa.int64(), "images": pa.string(), "measure": pa.string()}
         schema = pa.schema([*types.items(), ("value", pa.float64())])
-        return pa.Table.from_pylist(rows, schema), {"stage": self.stage}
+        return files.to_table(rows, schema), {"stage": self.stage}
 
-    def _sets(self, test: Images, truth: Truth, run: Run) -> dict[str, Images]:
+    def _image_sets(self, test: Images, truth: Truth, run: Run) -> dict[str, Images]:
         """Triggered images and their clean originals; without a trigger any test images."""
         pool = truth.triggered if len(truth.triggered) else test
         chosen = pool[run.numpy_rng("feature rank").permutation(len(pool))[: self.size]]

@@ -62,7 +62,7 @@ class FlipEnergy(Analysis):
                     rows += [{"arm": arm, "draw": draw, **row} for row in self._rows(arm, share, rng)]
         return pa.Table.from_pylist(rows), {"k": self.k, "lowest": AMPLITUDES[0], "highest": AMPLITUDES[-1]}
 
-    def predicted(self, arm: str, share: float, weight: float) -> float | None:
+    def predict(self, arm: str, share: float, weight: float) -> float | None:
         """The amplitude at which a triggered image flips; None: at none."""
         weakest = self.decay ** (min(self.k, self.natural) - 1)  # a_k
         root = math.sqrt(share)
@@ -87,7 +87,7 @@ class FlipEnergy(Analysis):
             {
                 "share": exact,
                 "weight": weight,
-                "predicted": self.predicted(arm, exact, weight),
+                "predicted": self.predict(arm, exact, weight),
                 "measured": float(AMPLITUDES[flipped[:, j].argmax()]) if flipped[:, j].any() else None,
             }
             for j, weight in enumerate(WEIGHTS)

@@ -9,11 +9,12 @@ from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.analyses._logged import (
     hash_order,
     neurons_by_layer,
+    rank_by_suspicion,
     rank_descending,
     read_scores,
     reason_to_skip,
-    suspicion,
 )
+from workflow_scripts.common import files
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.defenses import Defense
@@ -46,10 +47,10 @@ class NeuronScores(Analysis):
         scored = read_scores(log)
         reason = reason_to_skip(scored, defense) or (None if len(truth.triggered) else "no image is triggered")
         if reason:
-            return SCHEMA.empty_table(), {"skipped": reason}
+            return files.to_table([], SCHEMA), {"skipped": reason}
         change = trigger_activated_change(victim, test, truth)
         compared = {name: divide_by_layer_mean(found) for name, found in change.items()}
-        suspicions, sources = suspicion(scored, defense), neurons_by_layer(victim)
+        suspicions, sources = rank_by_suspicion(scored, defense), neurons_by_layer(victim)
         rows: list[dict[str, Any]] = [
             {
                 "layer": neurons.name,
@@ -67,5 +68,6 @@ class NeuronScores(Analysis):
         for key in ("rank", "tac_rank"):
             for row, rank in zip(rows, rank_descending([row[key] for row in rows]), strict=True):
                 row[key] = rank
-        about = {"last": sources[FEATURES][0].name, "order": hash_order(scored, suspicions)}
-        return pa.Table.from_pylist(rows, SCHEMA), about
+        last = sources.get(FEATURES)
+        about = {"last": last[0].name if last else None, "order": hash_order(scored, suspicions)}
+        return files.to_table(rows, SCHEMA), about

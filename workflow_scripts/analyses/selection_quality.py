@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common import files
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
 
@@ -19,15 +19,15 @@ class SelectionQuality(Analysis):
     empty."""
 
     def __call__(self, log: pa.Table, poisoned_train: Images, truth: Truth) -> Measured:
-        rows = log.filter(pc.equal(log["kind"], "selected")).to_pylist()
+        rows = files.select_rows(log, "kind", "selected").to_pylist()
         payload = np.isin(poisoned_train.index, truth.altered[truth.roles == "payload"])
         found = []
         for number in sorted({row["round"] for row in rows}):
             chosen = np.isin(poisoned_train.index, [row["index"] for row in rows if row["round"] == number])
             shares = {
-                "purity": share(~payload, chosen),
-                "recall": share(chosen, ~payload),
-                "payload": share(chosen, payload),
+                "purity": share_among(~payload, chosen),
+                "recall": share_among(chosen, ~payload),
+                "payload": share_among(chosen, payload),
             }
             found.append({"round": number, "selected": int(chosen.sum()), **shares})
         columns = {
@@ -35,9 +35,9 @@ class SelectionQuality(Analysis):
             "selected": pa.int64(),
             **dict.fromkeys(["purity", "recall", "payload"], pa.float64()),
         }
-        return pa.Table.from_pylist(found, pa.schema(columns.items())), {}
+        return files.to_table(found, pa.schema(columns.items())), {}
 
 
-def share(true: np.ndarray, among: np.ndarray) -> float | None:
+def share_among(true: np.ndarray, among: np.ndarray) -> float | None:
     """Of the rows in one mask, the share in the other."""
     return float(true[among].mean()) if among.any() else None

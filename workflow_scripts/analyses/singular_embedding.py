@@ -30,8 +30,8 @@ class SingularEmbedding(Analysis):
     perplexity: Positive = 30.0
 
     def __call__(self, victim: Model, test: Images, truth: Truth, run: Run) -> Measured:
-        altered = self._drawn(len(truth.triggered), round(self.triggered * self.size), "triggered", run)
-        clean = self._drawn(len(test), self.size - len(altered), "clean", run)
+        altered = self._draw(len(truth.triggered), round(self.triggered * self.size), "triggered", run)
+        clean = self._draw(len(test), self.size - len(altered), "clean", run)
         images = np.concatenate([test.images[clean], truth.triggered.images[altered]])
         top, rest = split_directions(penultimate_features(victim, images), self.k)
         count = len(images)
@@ -42,14 +42,14 @@ class SingularEmbedding(Analysis):
         }
         tables = []
         for name, found in (("top", top), ("rest", rest)):
-            x, y = self._embedded(found, run).T
+            x, y = self._embed(found, run).T
             tables.append(pa.table({"part": [name] * count, "x": x, "y": y, **columns}))
         return pa.concat_tables(tables), {"k": self.k, "classes": list(test.format.classes)}
 
-    def _drawn(self, available: int, count: int, which: str, run: Run) -> np.ndarray:
+    def _draw(self, available: int, count: int, which: str, run: Run) -> np.ndarray:
         return run.numpy_rng(f"singular embedding/{which}").permutation(available)[:count]
 
-    def _embedded(self, rows: torch.Tensor, run: Run) -> np.ndarray:
+    def _embed(self, rows: torch.Tensor, run: Run) -> np.ndarray:
         from sklearn.manifold import TSNE
 
         perplexity = min(self.perplexity, (len(rows) - 1) / 3)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from torch import nn
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.analyses._logged import Scored, hash_order, read_scores, reason_to_skip, suspicion
+from workflow_scripts.analyses._logged import LoggedUnits, hash_order, rank_by_suspicion, read_scores, reason_to_skip
+from workflow_scripts.common import files
 from workflow_scripts.common.fields import NonNegative, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -18,7 +18,7 @@ from workflow_scripts.evaluation.predictions import metrics_by_protocol, predict
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.units.features import prune_features
-from workflow_scripts.units.layers import UnitLayer
+from workflow_scripts.units.layers import as_unit_layer
 from workflow_scripts.units.tac import FEATURES
 
 SCHEMA = pa.schema(
@@ -52,11 +52,11 @@ class Sweep(Analysis):
     ) -> Measured:
         scored = read_scores(log)
         if reason := reason_to_skip(scored, defense):
-            return SCHEMA.empty_table(), {"skipped": reason}
+            return files.to_table([], SCHEMA), {"skipped": reason}
         test, validation = (extract_features(victim, data, victim.recipe) for data in (test, holdout.split()[1]))
         if len(truth.triggered):
             truth = replace(truth, triggered=extract_features(victim, truth.triggered, victim.recipe))
-        suspicions = suspicion(scored, defense)
+        suspicions = rank_by_suspicion(scored, defense)
         order = np.lexsort((run.numpy_rng("sweep/ties").random(len(scored)), -suspicions))
         own = int(scored.pruned.sum())
         rows: list[dict[str, Any]] = []
@@ -68,12 +68,12 @@ class Sweep(Analysis):
             measured = {key: rates[key] for key in ("acc", "asr", "ra")}
             kept = accuracy(victim, validation)
             rows.append({"units": count, "share": count / len(scored), "holdout_acc": kept, **measured})
-        marked = self._chosen(rows) | {"own": own}
+        marked = self._choose(rows) | {"own": own}
         for row in rows:
             row |= {mark: row["units"] == count for mark, count in marked.items()}
-        return pa.Table.from_pylist(rows, SCHEMA), {"order": hash_order(scored, suspicions)}
+        return files.to_table(rows, SCHEMA), {"order": hash_order(scored, suspicions)}
 
-    def _chosen(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
+    def _choose(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
         """How many units the blind rule and the oracle silence, of rows that start with the victim."""
         allowed = [row for row in rows if row["holdout_acc"] >= rows[0]["holdout_acc"] - self.max_drop]
         attacked = [row for row in allowed if row["asr"] is not None]
@@ -81,7 +81,7 @@ class Sweep(Analysis):
         return {"blind": allowed[-1]["units"], "oracle": best and best["units"]}
 
 
-def _prune(model: Model, scored: Scored, chosen: np.ndarray) -> None:
+def _prune(model: Model, scored: LoggedUnits, chosen: np.ndarray) -> None:
     """Silence these of the scored units, in place."""
     modules = dict(model.network.named_modules())
     for name in np.unique(scored.layer[chosen]):
@@ -89,6 +89,4 @@ def _prune(model: Model, scored: Scored, chosen: np.ndarray) -> None:
         if name == FEATURES:
             prune_features(model, units)
         else:
-            module: Any = modules[name]
-            norm = module if isinstance(module, nn.BatchNorm2d) else None
-            UnitLayer(name, norm, (module,)).prune(units)
+            as_unit_layer(name, modules[name]).prune(units)

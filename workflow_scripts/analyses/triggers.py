@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common import files
 from workflow_scripts.common.fields import Count
-from workflow_scripts.common.files import images_table
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
 
@@ -27,11 +27,11 @@ class Triggers(Analysis):
         poisoned, clean = truth.triggered[shown], truth.originals(test)[shown]
         table = pa.table(
             {
-                "index": pa.array(poisoned.index),
-                "label": pa.array(clean.labels),
-                "target": pa.array(poisoned.labels),
-                "clean": images_table(clean.images)["image"],
-                "poisoned": images_table(poisoned.images)["image"],
+                "index": files.to_column(poisoned.index),
+                "label": files.to_column(clean.labels),
+                "target": files.to_column(poisoned.labels),
+                "clean": files.images_to_table(clean.images)["image"],
+                "poisoned": files.images_to_table(poisoned.images)["image"],
             }
         )
         return table, {"psnr": truth.psnr, "rms": truth.rms, **test.format.as_json()}

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common import files
 
 SCHEMA = pa.schema([("layer", pa.string()), ("unit", pa.int64()), ("score", pa.float64()), ("pruned", pa.bool_())])
 
@@ -16,8 +16,8 @@ class UnitScores(Analysis):
     `thresholds`: by layer, the score at which pruning begins, of a defense that logs one for each layer."""
 
     def __call__(self, log: pa.Table) -> Measured:
-        units = log.filter(pc.equal(log["kind"], "unit"))
-        table = units.select(SCHEMA.names).cast(SCHEMA) if len(units) else SCHEMA.empty_table()
-        chosen = log.filter(pc.equal(log["kind"], "choice")).to_pylist()
+        units = files.select_rows(log, "kind", "unit")
+        table = units.select(SCHEMA.names).cast(SCHEMA) if len(units) else files.to_table([], SCHEMA)
+        chosen = files.select_rows(log, "kind", "choice").to_pylist()
         thresholds = {row["layer"]: row["value"] for row in chosen if row["name"] == "threshold" and row.get("layer")}
         return table, {"thresholds": thresholds}

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common import files
 from workflow_scripts.common.fields import Count, Positive, Share, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.networks.inside import units_second, watch
+from workflow_scripts.networks.inside import move_units_second, watch
 from workflow_scripts.networks.model import Model
 from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy, logits
@@ -62,13 +63,13 @@ class Unlearning(Analysis):
     def __call__(self, victim: Model, holdout: Images, test: Images, truth: Truth, run: Run) -> Measured:
         triggered = truth.triggered
         if not len(triggered):
-            return SCHEMA.empty_table(), {"skipped": "no image is triggered"}
+            return files.to_table([], SCHEMA), {"skipped": "no image is triggered"}
         untriggered = truth.originals(test)
         plain = copy.deepcopy(victim)
         plain.recipe = replace(victim.recipe, crop=0, flip=False)
-        forgetful, clean = self._unlearned(victim, holdout, self.unlearn_epochs, self.stop_accuracy, run)
-        cured, poison = self._unlearned(plain, triggered, self.unlearn_epochs, self.stop_asr, run)
-        other, _ = self._unlearned(plain, untriggered, poison["epochs"], 0.0, run)
+        forgetful, clean = self._unlearn(victim, holdout, self.unlearn_epochs, self.stop_accuracy, run)
+        cured, poison = self._unlearn(plain, triggered, self.unlearn_epochs, self.stop_asr, run)
+        other, _ = self._unlearn(plain, untriggered, poison["epochs"], 0.0, run)
         changes = {
             name: neuron_weight_changes(weight_changes(victim, model))
             for name, model in (("clean", forgetful), ("poison", cured), ("control", other))
@@ -88,9 +89,7 @@ class Unlearning(Analysis):
         }
         return _table(changes, {last: seen}), about
 
-    def _unlearned(
-        self, model: Model, data: Images, epochs: int, stop: float, run: Run
-    ) -> tuple[Model, dict[str, Any]]:
+    def _unlearn(self, model: Model, data: Images, epochs: int, stop: float, run: Run) -> tuple[Model, dict[str, Any]]:
         """The model that is left, and how it went: the epochs that it took, the share of `data` that still gets its
         label, the share to end at, and what was noted."""
         aside = replace(run, rows=[], notes={})
@@ -114,7 +113,7 @@ def _table(changes: Mapping[str, PerLayer], seen: Mapping[str, Mapping[str, np.n
         columns = {name: own[layer].tolist() for name, own in changes.items()} | dict(seen.get(layer, {}))
         for unit in range(len(values)):
             rows.append({"layer": layer, "unit": unit} | {key: column[unit] for key, column in columns.items()})
-    return pa.Table.from_pylist(rows, SCHEMA)
+    return files.to_table(rows, SCHEMA)
 
 
 @torch.no_grad()
@@ -124,7 +123,7 @@ def mean_activations(model: Model, images: np.ndarray, layer: str) -> np.ndarray
     module = model.network.get_submodule(layer)
 
     def add(name: str, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
-        active = F.relu(units_second(model, module, outputs).float()).movedim(1, -1).flatten(0, -2)
+        active = F.relu(move_units_second(model, module, outputs).float()).movedim(1, -1).flatten(0, -2)
         sums.append(len(outputs) * active.mean(0, dtype=torch.float64).cpu())
 
     with watch({layer: module}, add):

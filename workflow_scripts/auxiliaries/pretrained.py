@@ -80,7 +80,8 @@ class Pretrained(Auxiliary):
             pickles = any(path.suffix in (".bin", ".pt", ".pth") for path in folder.glob("*"))
             refused = " (pickles are not opened: save them as safetensors)" if pickles else ""
             raise UserError(
-                f"{folder}: there is no {join_names(missing)}{refused}; put the files of {self.hub} there: {join_names(files)}"
+                f"{folder}: there is no {join_names(missing)}{refused}; put the files of {self.hub} there: "
+                f"{join_names(files)}"
             )
         import_library(self.library)
         try:

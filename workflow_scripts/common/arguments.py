@@ -17,25 +17,25 @@ class Argument:
     reader: str
 
 
-def _argument(reader: str, kinds: str) -> Argument:
+def _row(reader: str, kinds: str) -> Argument:
     return Argument(frozenset(kinds.split()), reader)
 
 
 ARGUMENTS = {
-    "run": _argument("run", "attacks defenses detectors auxiliaries analyses"),
-    "ratio": _argument("ratio", "attacks"),
-    "train": _argument("images", "attacks auxiliaries controls analyses"),
-    "test": _argument("images", "controls analyses"),
-    "holdout": _argument("holdout", "defenses detectors analyses"),
-    "poisoned_train": _argument("published", "defenses detectors auxiliaries analyses"),
-    "model": _argument("untrained", "attacks defenses detectors auxiliaries analyses"),
-    "victim": _argument("network", "defenses detectors analyses"),
-    "clean_victim": _argument("network", "attacks auxiliaries controls analyses"),
-    "retrained": _argument("network", "controls"),
-    "defended": _argument("network", "analyses"),
-    "defense": _argument("defense", "analyses"),
-    "log": _argument("table", "analyses"),
-    "truth": _argument("truth", "controls analyses"),
+    "run": _row("run", "attacks defenses detectors auxiliaries analyses"),
+    "ratio": _row("ratio", "attacks"),
+    "train": _row("images", "attacks auxiliaries controls analyses"),
+    "test": _row("images", "controls analyses"),
+    "holdout": _row("holdout", "defenses detectors analyses"),
+    "poisoned_train": _row("published", "defenses detectors auxiliaries analyses"),
+    "model": _row("untrained", "attacks defenses detectors auxiliaries analyses"),
+    "victim": _row("network", "defenses detectors analyses"),
+    "clean_victim": _row("network", "attacks auxiliaries controls analyses"),
+    "retrained": _row("network", "controls"),
+    "defended": _row("network", "analyses"),
+    "defense": _row("defense", "analyses"),
+    "log": _row("table", "analyses"),
+    "truth": _row("truth", "controls analyses"),
 }
 """The threat model. Controls may have what is named there beside a defense's own."""
 NAMED = {"auxiliaries": "auxiliary", "datasets": "images", "detectors": "scores"}
@@ -48,9 +48,9 @@ def may_ask_for(kind: str, control: bool = False) -> set[str]:
     return {name for name, argument in ARGUMENTS.items() if kinds & argument.may_ask}
 
 
-def reader_of(name: str, named: dict[str, str]) -> str:
-    """The function of jobs/readers.py that reads an argument; `named`: the kinds of those that a field names."""
-    return NAMED[named[name]] if name in named else ARGUMENTS[name].reader
+def find_reader(name: str, named: str = "") -> str:
+    """The function of jobs/readers.py that reads an argument; `named`: the kind of what a field of that name names."""
+    return NAMED[named] if named else ARGUMENTS[name].reader
 
 
 def builds_network(name: str) -> bool:

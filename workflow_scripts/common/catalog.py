@@ -56,7 +56,6 @@ class Method:
         return {key: field.names for key, field in self.fields.items() if key in self.asks and field.names}
 
 
-@functools.cache
 def list_methods(kind: str) -> tuple[str, ...]:
     """The methods of a kind: the files of its folder."""
     return tuple(sorted(path.stem for path in (ROOT / kind).glob("[a-z]*.py")))
@@ -77,7 +76,7 @@ def is_implant(attack: str) -> bool:
     return "model" in describe("attacks", method_name(attack)).asks
 
 
-def name_of(method: object) -> str:
+def file_name(method: object) -> str:
     """The name of a method that has been made: that of its file."""
     return type(method).__module__.rpartition(".")[2]
 

@@ -30,7 +30,7 @@ class Config:
     partial: bool = False
     keep_models: bool = True
 
-    def of(self, dataset: str) -> dict[str, Any]:
+    def settings_of(self, dataset: str) -> dict[str, Any]:
         """The settings of one dataset, by kind and by method."""
         return self.settings.get(dataset, {})
 
@@ -75,7 +75,8 @@ def read(raw: Mapping[str, Any]) -> Config:
     for name, entry in datasets.items():
         _check_dataset(name, entry)
     settings = {
-        name: _settings(name, entry) for name, entry in check_mapping(raw.get("settings"), "config, settings").items()
+        name: _check_settings(name, entry)
+        for name, entry in check_mapping(raw.get("settings"), "config, settings").items()
     }
     for name in (*settings, *([raw["dataset"]] if raw.get("dataset") else [])):
         if not isinstance(name, str) or name not in datasets:
@@ -92,7 +93,8 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
         raise UserError(f"config: dataset {name!r} must be named in lower-case letters, digits and _")
     if not isinstance(entry.get("loader"), str):
         raise UserError(
-            f"config, dataset {name}: loader is missing or no name; there are: {join_names(catalog.list_methods('datasets'))}"
+            f"config, dataset {name}: loader is missing or no name; there are: "
+            f"{join_names(catalog.list_methods('datasets'))}"
         )
     fields = {key: value for key, value in entry.items() if key != "loader"}
     try:
@@ -104,7 +106,7 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
             raise UserError(f"config, dataset {name}: the loader {entry['loader']} needs {key!r}")
 
 
-def _settings(dataset: str, raw: Any) -> dict[str, Any]:
+def _check_settings(dataset: str, raw: Any) -> dict[str, Any]:
     where = f"config, settings of {dataset}"
     settings = {key: check_mapping(value, f"{where}, {key}") for key, value in check_mapping(raw, where).items()}
     for key in settings:

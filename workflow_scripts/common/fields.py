@@ -59,8 +59,8 @@ RANGES: dict[str, tuple[type, Range]] = {
 
 @dataclass(frozen=True)
 class Field:
-    """One hyper-parameter: its name, its default, and what a value of it may be; `names`: the kind of method that a value
-    is the name of."""
+    """One hyper-parameter: its name, its default, and what a value of it may be; `names`: the kind of method that a
+    value is the name of."""
 
     name: str
     default: Any

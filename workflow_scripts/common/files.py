@@ -82,13 +82,13 @@ def read_about(path: str | Path) -> dict[str, Any]:
         return json.loads((pq.read_schema(path).metadata or {}).get(KEY.encode(), b"{}"))
 
 
-def made_by(about: Mapping[str, Any]) -> str:
+def hash_provenance(about: Mapping[str, Any]) -> str:
     """Of the metadata of an artifact, or of what a job is made by: one hash of code, hyper-parameters and wildcards."""
     kept = {key: about.get(key) for key in ("fingerprint", "params", "wildcards")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def column(values: np.ndarray | Sequence[Any]) -> pa.Array:
+def to_column(values: np.ndarray | Sequence[Any]) -> pa.Array:
     """A column of numbers, of booleans or of texts; those of a sequence may be None.
 
     Built from buffers: `pyarrow.array` imports pandas where it is installed, 0.3 s in jobs that need none.
@@ -99,7 +99,7 @@ def column(values: np.ndarray | Sequence[Any]) -> pa.Array:
     else:
         known = np.array([value is not None for value in values], bool)
         present = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
-        filled = _filled(values, known)
+        filled = _fill(values, known)
     if filled is None:
         return pa.array(values)
     if filled.dtype.kind in "OU":
@@ -110,7 +110,7 @@ def column(values: np.ndarray | Sequence[Any]) -> pa.Array:
     return pa.Array.from_buffers(TYPES[filled.dtype.name], len(filled), [present, pa.py_buffer(bits)])
 
 
-def _filled(values: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
+def _fill(values: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
     """The values with a neutral one in place of each None; integers and floats together are floats. None of others."""
     kinds = {type(value) for value in itertools.compress(values, known)}
     if not kinds <= {str, bool, int, float, np.int64, np.float64}:
@@ -121,13 +121,24 @@ def _filled(values: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
     return np.array([0 if value is None else value for value in values], kind)
 
 
-def numbers(column: pa.ChunkedArray, null: int | None = None) -> np.ndarray:
+def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """These rows, a key that is missing as null: `Table.from_pylist` without pandas."""
+    columns = [to_column([row.get(part.name) for row in rows]).cast(part.type) for part in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def select_rows(table: pa.Table, key: str, value: str) -> pa.Table:
+    """The rows of a table that have this text in a column."""
+    return table.filter(to_column(np.array([text == value for text in table[key].to_pylist()], bool)))
+
+
+def to_numpy(column: pa.ChunkedArray, null: int | None = None) -> np.ndarray:
     """The numbers or booleans of a column as NumPy, `null` in place of those that are missing; without pandas too."""
     values = column.to_pylist()
     return np.array([null if value is None else value for value in values] if null is not None else values)
 
 
-def images_table(images: np.ndarray, **columns: Any) -> pa.Table:
+def images_to_table(images: np.ndarray, **columns: Any) -> pa.Table:
     """A table of uint8 images (N, H, W, C) as fixed-size bytes, the other columns before them."""
     width = int(np.prod(images.shape[1:]))
     buffer = pa.py_buffer(np.ascontiguousarray(images))
@@ -137,7 +148,7 @@ def images_table(images: np.ndarray, **columns: Any) -> pa.Table:
 
 def write_images(path: str | Path, data: Images, about: Mapping[str, Any]) -> None:
     """Write images with their index and label; their format goes into the metadata."""
-    table = images_table(data.images, index=column(data.index), label=column(data.labels))
+    table = images_to_table(data.images, index=to_column(data.index), label=to_column(data.labels))
     write_table(path, table, {**about, **data.format.as_json()})
 
 
@@ -158,7 +169,7 @@ def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndar
     start = 0
     for batch in file.iter_batches(batch_size=ROWS, columns=["index", "label", "image"]):
         stop = start + len(batch)
-        images[start:stop] = pixels(batch.column("image"), shape)
+        images[start:stop] = to_pixels(batch.column("image"), shape)
         labels[start:stop], index[start:stop] = (_int64(batch.column(key)) for key in ("label", "index"))
         start = stop
     return images, labels, index
@@ -168,7 +179,7 @@ def _int64(column: pa.Array) -> np.ndarray:
     return np.frombuffer(column.buffers()[1], np.int64, count=len(column), offset=8 * column.offset)
 
 
-def pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
+def to_pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
     """The uint8 images (N, H, W, C) of a fixed-size binary column, without a copy."""
     width = int(np.prod(shape))
     flat = np.frombuffer(column.buffers()[1], np.uint8, count=len(column) * width, offset=column.offset * width)

@@ -25,14 +25,21 @@ Definition = tuple[Path, str]
 """A file, and a name at its top; `` for what the file does when it is imported, `*` for all that it defines."""
 
 
-def of_code(step: str, *methods: tuple[str, str], readers: tuple[str, ...] = ()) -> str:
-    """Of a step's script, the classes of the named (kind, method)s, the named functions of jobs/readers.py, and all
-    that these can reach."""
-    return _of_roots(frozenset(roots(step, *methods, readers=readers)))
+@functools.cache
+def of_code(start: frozenset[Definition]) -> str:
+    """Of all that these definitions can reach."""
+    digests = sorted(f"{file.relative_to(ROOT)} {name} {_digest(file, name)}" for file, name in find_reachable(start))
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
-def roots(step: str, *methods: tuple[str, str], readers: tuple[str, ...] = ()) -> Iterator[Definition]:
-    """Where a job's code begins."""
+def of_step(step: str, *methods: tuple[str, str]) -> str:
+    """Of a step's script and of the named (kind, method)s."""
+    return of_code(frozenset(find_roots(step, *methods)))
+
+
+def find_roots(step: str, *methods: tuple[str, str], readers: tuple[str, ...] = ()) -> Iterator[Definition]:
+    """Where a job's code begins: the step's script, the classes of the named (kind, method)s, the named functions of
+    jobs/readers.py."""
     yield ROOT / f"{step}.py", "*"
     for kind, name in methods:
         yield source_file(kind, name), describe(kind, name).class_name
@@ -41,20 +48,14 @@ def roots(step: str, *methods: tuple[str, str], readers: tuple[str, ...] = ()) -
 
 
 @functools.cache
-def _of_roots(start: frozenset[Definition]) -> str:
-    digests = sorted(f"{file.relative_to(ROOT)} {name} {_digest(file, name)}" for file, name in reachable(start))
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def reachable(start: frozenset[Definition]) -> frozenset[Definition]:
+def find_reachable(start: frozenset[Definition]) -> frozenset[Definition]:
     """The definitions that these can reach, themselves among them, but for those of planning code."""
     seen: set[Definition] = set()
     todo = list(start)
     while todo:
         if (definition := todo.pop()) not in seen and definition[0] not in PLANNING:
             seen.add(definition)
-            todo += _references(*definition)
+            todo += _find_references(*definition)
     return frozenset(seen)
 
 
@@ -69,10 +70,10 @@ class _Source:
 
 
 @functools.cache
-def _source(path: Path) -> _Source:
-    found = _Source(imports=dict(_bindings(parse_source(path).body)))
+def _read_source(path: Path) -> _Source:
+    found = _Source(imports=dict(_find_bindings(parse_source(path).body)))
     for node in parse_source(path).body:
-        names = _defined(node)
+        names = _find_defined(node)
         for name in names:
             found.definitions.setdefault(name, []).append(node)
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -81,7 +82,7 @@ def _source(path: Path) -> _Source:
     return found
 
 
-def _defined(node: ast.stmt) -> list[str]:
+def _find_defined(node: ast.stmt) -> list[str]:
     """The names that a statement at the top of a file defines or adds to: `KINDS["x"] = 1` adds to `KINDS`."""
     match node:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
@@ -97,7 +98,7 @@ def _is_for_types(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
+def _find_bindings(body: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
     """What the imports of this project's code among these statements bind."""
     for node in body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == ROOT.name:
@@ -109,9 +110,9 @@ def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
 
 
 @functools.cache
-def _references(path: Path, name: str) -> frozenset[Definition]:
+def _find_references(path: Path, name: str) -> frozenset[Definition]:
     """The definitions that one of them names, directly."""
-    source = _source(path)
+    source = _read_source(path)
     if name == "*":
         return frozenset({(path, ""), *((path, known) for known in source.definitions)})
     nodes = source.effects if name == "" else source.definitions.get(name, [])
@@ -119,13 +120,13 @@ def _references(path: Path, name: str) -> frozenset[Definition]:
     found.add((path.parent / "__init__.py", ""))
     for node in nodes:
         inner = [n for n in ast.walk(node) if isinstance(n, ast.ImportFrom)]
-        bound = source.imports | dict(_bindings(inner))  # type: ignore[arg-type]
+        bound = source.imports | dict(_find_bindings(inner))  # type: ignore[arg-type]
         found |= {(home, "") for home, _ in bound.values()} if inner else set()
-        found |= set(_named(node, bound, path, source))
+        found |= set(_find_names(node, bound, path, source))
     return frozenset(found)
 
 
-def _named(node: ast.stmt, bound: Mapping[str, Definition], path: Path, source: _Source) -> Iterator[Definition]:
+def _find_names(node: ast.stmt, bound: Mapping[str, Definition], path: Path, source: _Source) -> Iterator[Definition]:
     attributes = {id(n.value): n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and part.id in bound:
@@ -138,13 +139,13 @@ def _named(node: ast.stmt, bound: Mapping[str, Definition], path: Path, source: 
 @functools.cache
 def _digest(path: Path, name: str) -> str:
     """Of what a definition says, docstrings left out; nothing for `*`, whose parts are reached by themselves."""
-    source = _source(path)
+    source = _read_source(path)
     nodes = source.effects if name == "" else source.definitions.get(name, [])
-    return hashlib.sha256("\n".join(map(_plain, nodes)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(map(_strip_texts, nodes)).encode()).hexdigest()
 
 
 @functools.cache
-def _plain(node: ast.AST) -> str:
+def _strip_texts(node: ast.AST) -> str:
     """The code of a node without the texts that stand by themselves, which explain."""
     tree = ast.parse(ast.unparse(node))
     for part in ast.walk(tree):

@@ -8,7 +8,7 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog, fingerprint
-from workflow_scripts.common.arguments import architecture_axis, builds_network, reader_of
+from workflow_scripts.common.arguments import architecture_axis, builds_network, find_reader
 from workflow_scripts.common.config import Config
 
 
@@ -71,6 +71,14 @@ class Kept(NamedTuple):
         return cls(step, template.format(**values), Wildcards(**values))
 
 
+class Planned(NamedTuple):
+    """What a job reads, where its code begins, and its hyper-parameters by axis."""
+
+    needs: tuple[Need, ...]
+    code: frozenset[fingerprint.Definition]
+    params: dict[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Planner:
     """Resolves the wildcards of jobs by a configuration. Equal questions are answered once."""
@@ -86,52 +94,53 @@ class Planner:
 
     @functools.cached_property
     def _resolve(self) -> Callable[[str, str, str], dict[str, Any]]:
-        return functools.cache(lambda kind, spelling, dataset: catalog.resolve(kind, spelling, self.config.of(dataset)))
+        return functools.cache(
+            lambda kind, spelling, dataset: catalog.resolve(kind, spelling, self.config.settings_of(dataset))
+        )
 
-    def needs(self, step: str, w: Any) -> list[Need]:
+    def needs(self, step: str, w: Any) -> tuple[Need, ...]:
         """The arguments that a job reads from files: those of its method, those of the step, and what the architectures
         stand on that are built for them."""
-        return self._job(step, *self._key(step, w))[0]
+        return self._job(step, w).needs
 
     def made(self, step: str, w: Any) -> dict[str, Any]:
         """What an artifact of this job is made by: the fingerprint of the code, the hyper-parameters by axis, and the
         wildcards, so that no cache can take one cell's for another's."""
-        _, code, params = self._job(step, *self._key(step, w))
-        return {"fingerprint": code, "params": params, "wildcards": dict(w.items())}
+        job = self._job(step, w)
+        return {"fingerprint": fingerprint.of_code(job.code), "params": job.params, "wildcards": dict(w.items())}
 
-    def _key(self, step: str, w: Any) -> tuple[str, ...]:
-        axes = {STEPS[step].axis, *STEPS[step].records, "model"} - {"dataset"}
-        return w.dataset, *(f"{axis}={getattr(w, axis)}" for axis in sorted(axes) if hasattr(w, axis))
+    def code(self, step: str, w: Any) -> frozenset[fingerprint.Definition]:
+        """Where the code of a job begins."""
+        return self._job(step, w).code
+
+    def _job(self, step: str, w: Any) -> Planned:
+        """The plan of a job; jobs that differ in other wildcards than those that name methods share it."""
+        axes = sorted({STEPS[step].axis, *STEPS[step].records, "model"} - {"dataset"})
+        spelled = {axis: getattr(w, axis) for axis in axes if hasattr(w, axis)}
+        return self._plan(step, w.dataset, *spelled.items())
 
     @functools.cached_property
-    def _job(self) -> Callable[..., tuple[list[Need], str, dict[str, Any]]]:
-        return functools.cache(self._plan)
+    def _plan(self) -> Callable[..., Planned]:
+        return functools.cache(self._plan_job)
 
-    def _plan(self, step: str, dataset: str, *spelled: str) -> tuple[list[Need], str, dict[str, Any]]:
-        w = Wildcards(dataset=dataset, **dict(axis.split("=", 1) for axis in spelled))
-        rule = STEPS[step]
+    def _plan_job(self, step: str, dataset: str, *spelled: tuple[str, str]) -> Planned:
+        w, rule = Wildcards(dataset=dataset, **dict(spelled)), STEPS[step]
         name, own = self.method(rule.axis, w)
-        params = {axis: self.method(axis, w)[1] for axis in (rule.axis, *rule.records)}
-        if rule.axis == "dataset":
-            return [], fingerprint.of_code(step, ("datasets", name)), params
-        kind = catalog.KIND_OF_AXIS[rule.axis]
+        kind = "datasets" if rule.axis == "dataset" else catalog.KIND_OF_AXIS[rule.axis]
         described = catalog.describe(kind, name)
+        params = {axis: self.method(axis, w)[1] for axis in (rule.axis, *rule.records)}
         asked = dict.fromkeys((*(described.asks if rule.calls else ()), *rule.reads))
         needs = [Need(key, key, described.named.get(key, ""), own) for key in asked]
-        methods = [(kind, name)]
-        if "defense" in asked:
-            methods.append(("defenses", self.method("defense", w)[0]))
+        methods = [(kind, name), *(("defenses", self.method(axis, w)[0]) for axis in ("defense",) if axis in asked)]
         for axis in dict.fromkeys(architecture_axis(rule.axis, key, own) for key in asked if builds_network(key)):
             architecture, params[axis] = self._architecture(axis, own, w)
             methods.append(("models", architecture))
             below = catalog.describe("models", architecture).named
-            if axis != rule.axis:
-                needs += [Need(f"{axis}_{key}", key, below[key], params[axis]) for key in below]
-            else:
-                needs = [need._replace(key=f"{axis}_{need.key}") if need.kind else need for need in needs]
+            needs = [need for need in needs if not (need.kind and axis == rule.axis)]
+            needs += [Need(f"{axis}_{key}", key, below[key], params[axis]) for key in below]
         methods += [("models", self._backbone(need, dataset)) for need in needs if need.kind == "auxiliaries"]
-        readers = tuple(reader_of(need.name, {need.name: need.kind} if need.kind else {}) for need in needs)
-        return needs, fingerprint.of_code(step, *methods, readers=readers), params
+        readers = tuple(find_reader(need.name, need.kind) for need in needs)
+        return Planned(tuple(needs), frozenset(fingerprint.find_roots(step, *methods, readers=readers)), params)
 
     def _architecture(self, axis: str, own: dict[str, Any], w: Any) -> tuple[str, dict[str, Any]]:
         if axis == "model":

@@ -59,5 +59,5 @@ class Run:
         """The log as Parquet, its columns those of all rows; empty where a row has none."""
         columns = dict.fromkeys(["kind", *(key for row in self.rows for key in row)])
         files.write_table(
-            path, pa.table({key: files.column([row.get(key) for row in self.rows]) for key in columns}), about
+            path, pa.table({key: files.to_column([row.get(key) for row in self.rows]) for key in columns}), about
         )

@@ -26,11 +26,11 @@ class Scores:
 
 def write(path: str, scores: Scores, about: Mapping[str, Any]) -> None:
     """Write one row for each image."""
-    columns = {key: files.column(getattr(scores, key)) for key in ("index", "score", "flagged")}
+    columns = {key: files.to_column(getattr(scores, key)) for key in ("index", "score", "flagged")}
     files.write_table(path, pa.table(columns), about)
 
 
 def read(path: str) -> Scores:
     """The inverse of `write`."""
     table, _ = files.read_table(path)
-    return Scores(*(files.numbers(table[key]) for key in ("index", "score", "flagged")))
+    return Scores(*(files.to_numpy(table[key]) for key in ("index", "score", "flagged")))

@@ -26,10 +26,10 @@ def read(config: Config) -> list[Study]:
             known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
             raise UserError(f"no study {pattern!r} in {FOLDER}/; there are: {join_names(known)}")
         found += paths
-    return [_study(path, config) for path in dict.fromkeys(found)]
+    return [_read_study(path, config) for path in dict.fromkeys(found)]
 
 
-def needed(cells: Iterable[Cell]) -> list[Cell]:
+def add_implied_cells(cells: Iterable[Cell]) -> list[Cell]:
     """The cells and those that their numbers refer to: the undefended victim, the clean model on the clean and on the
     triggered images, and ordinary training where a defense trains in its stead."""
     found: dict[Cell, None] = {}
@@ -41,7 +41,7 @@ def needed(cells: Iterable[Cell]) -> list[Cell]:
     return sorted(found)
 
 
-def _study(path: Path, config: Config) -> Study:
+def _read_study(path: Path, config: Config) -> Study:
     name = str(path.relative_to(FOLDER).with_suffix(""))
     try:
         try:
@@ -53,22 +53,26 @@ def _study(path: Path, config: Config) -> Study:
             raise UserError("grid is missing")
         if not raw.keys() & {"table", "analysis", "figure"}:
             raise UserError("neither table, figure nor analysis: nothing would be shown")
-        cells = tuple(dict.fromkeys(itertools.chain.from_iterable(_grid(g, config) for g in as_list(raw["grid"]))))
-        table = _table(raw["table"], cells) if "table" in raw else None
-        figures = _named("figures", raw.get("figure", ["heatmap", "tradeoff", "triggers"] if table else []), "kind")
+        cells = tuple(
+            dict.fromkeys(itertools.chain.from_iterable(_expand_grid(g, config) for g in as_list(raw["grid"])))
+        )
+        table = _read_table(raw["table"], cells) if "table" in raw else None
+        figures = _read_spellings(
+            "figures", raw.get("figure", ["heatmap", "tradeoff", "triggers"] if table else []), "kind"
+        )
         return Study(
             name,
             str(raw.get("title", name)),
             cells,
             table,
             figures,
-            _named("analyses", raw.get("analysis", []), "name"),
+            _read_spellings("analyses", raw.get("analysis", []), "name"),
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _grid(raw: Any, config: Config) -> Iterator[Cell]:
+def _expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
     grid = check_mapping(raw, "grid")
     check_keys(grid, Cell._fields, "grid")
     for axis in Cell._fields:
@@ -80,18 +84,18 @@ def _grid(raw: Any, config: Config) -> Iterator[Cell]:
             raise UserError(
                 f"grid: no dataset {dataset!r} in the configuration; there are: {join_names(config.datasets)}"
             )
-    seeds = [_seed(seed) for seed in as_list(grid["seed"])]
-    ratios = [_ratio(ratio) for ratio in as_list(grid["ratio"])]
+    seeds = [_read_seed(seed) for seed in as_list(grid["seed"])]
+    ratios = [_read_ratio(ratio) for ratio in as_list(grid["ratio"])]
     for dataset, attack, ratio in itertools.product(datasets, as_list(grid["attack"]), ratios):
-        settings = config.of(dataset)
+        settings = config.settings_of(dataset)
         replaced = settings if config.dataset else {}
         models = [
             s
             for entry in as_list(grid["model"])
-            for s in _spellings("models", entry, settings, replaced.get("replace_models", {}))
+            for s in _expand_spellings("models", entry, settings, replaced.get("replace_models", {}))
         ]
-        defenses = [s for entry in as_list(grid["defense"]) for s in _spellings("defenses", entry, settings)]
-        for spelling in _spellings("attacks", attack, settings):
+        defenses = [s for entry in as_list(grid["defense"]) for s in _expand_spellings("defenses", entry, settings)]
+        for spelling in _expand_spellings("attacks", attack, settings):
             largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelling), math.inf)
             share = _check_attack(spelling, min(ratio, largest), dataset, config)
             for kind, own in (("attacks", [spelling]), ("models", models), ("defenses", defenses)):
@@ -101,7 +105,7 @@ def _grid(raw: Any, config: Config) -> Iterator[Cell]:
                 yield Cell(dataset, model, spelling, share, seed, defense)
 
 
-def _spellings(
+def _expand_spellings(
     kind: str, entry: Any, settings: dict[str, Any], replaced: dict[str, str] | None = None
 ) -> Iterator[str]:
     """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`, each in its one canonical form."""
@@ -117,13 +121,13 @@ def _spellings(
             yield catalog.canonical_spelling(kind, name, dict(zip(chosen, values, strict=True)), settings)
 
 
-def _seed(value: Any) -> str:
+def _read_seed(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise UserError(f"grid: seed is {value!r}; it must be a whole number at least 0")
     return str(value)
 
 
-def _ratio(value: Any) -> float:
+def _read_ratio(value: Any) -> float:
     try:
         return float(value) if not isinstance(value, bool) else float("nan")
     except (TypeError, ValueError):
@@ -137,8 +141,8 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
         return "0"
     if not 0 < ratio <= 1:
         raise UserError(f"grid: ratio is {ratio:g} for {name}; it must be above 0 and at most 1")
-    counts = _class_counts(dataset, config)
-    target = catalog.resolve("attacks", spelling, config.of(dataset)).get("target", 0)
+    counts = _find_class_counts(dataset, config)
+    target = catalog.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
     if counts and target >= len(counts):
         raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
     if (
@@ -158,21 +162,21 @@ def _check_auxiliaries(kind: str, spelling: str, attack: str, settings: dict[str
     """UserError where a method stands on a network that cannot be trained on this attack's images."""
     chosen = catalog.resolve(kind, spelling, settings)
     for key, named in catalog.describe(kind, catalog.method_name(spelling)).named.items():
-        if named == "auxiliaries" and "poisoned_train" in catalog.describe("auxiliaries", chosen[key]).asks:
-            if catalog.is_implant(attack) or kind == "attacks":
-                raise UserError(
-                    f"grid: {attack} publishes its images together with what it makes, so {chosen[key]} cannot be "
-                    f"trained on them before {spelling}; choose one of clean images"
-                )
+        published = named == "auxiliaries" and "poisoned_train" in catalog.describe("auxiliaries", chosen[key]).asks
+        if published and (catalog.is_implant(attack) or kind == "attacks"):
+            raise UserError(
+                f"grid: {attack} publishes its images together with what it makes, so {chosen[key]} cannot be trained "
+                f"on them before {spelling}; choose one of clean images"
+            )
 
 
-def _class_counts(dataset: str, config: Config) -> Sequence[int]:
+def _find_class_counts(dataset: str, config: Config) -> Sequence[int]:
     """Training images of each class, where the loader says so; otherwise the poisoning step checks them."""
     loader, fields = config.loader(dataset)
     return () if fields["reserve"] else catalog.describe("datasets", loader).traits.get("train_counts", ())
 
 
-def _table(raw: Any, cells: tuple[Cell, ...]) -> Table:
+def _read_table(raw: Any, cells: tuple[Cell, ...]) -> Table:
     given = check_mapping(raw, "table")
     check_keys(given, ("rows", "columns", "values"), "table")
     table = Table(**{key: tuple(as_list(value)) for key, value in given.items()})
@@ -195,7 +199,7 @@ def _table(raw: Any, cells: tuple[Cell, ...]) -> Table:
     return table
 
 
-def _named(kind: str, raw: Any, key: str) -> tuple[str, ...]:
+def _read_spellings(kind: str, raw: Any, key: str) -> tuple[str, ...]:
     """Spellings of the figures or analyses that a study names: a name, `{key: name, field: value}`, or a list."""
     found = []
     for entry in as_list(raw):

@@ -45,19 +45,19 @@ def write(
     counts the `clean` ones and the `triggered` ones, which have the attacker's labels."""
     train = pa.table(
         {
-            "split": files.column(["train"] * len(altered)),
-            "index": files.column(altered.index),
-            "role": files.column(roles.tolist()),
-            "label": files.column(altered.labels),
-            "original_label": files.column(labels),
+            "split": files.to_column(["train"] * len(altered)),
+            "index": files.to_column(altered.index),
+            "role": files.to_column(roles.tolist()),
+            "label": files.to_column(altered.labels),
+            "original_label": files.to_column(labels),
         }
     )
-    rows = files.images_table(
+    rows = files.images_to_table(
         triggered.images,
-        split=files.column(["test"] * len(triggered)),
-        index=files.column(triggered.index),
-        label=files.column(triggered.labels),
-        original_label=files.column(clean.labels),
+        split=files.to_column(["test"] * len(triggered)),
+        index=files.to_column(triggered.index),
+        label=files.to_column(triggered.labels),
+        original_label=files.to_column(clean.labels),
     )
     secret = pa.concat_tables([train, rows], promote_options="default")
     visibility = trigger_visibility(clean.images, triggered.images)
@@ -81,14 +81,16 @@ def read(path: str) -> Truth:
     count = table["split"].to_pylist().count("train")  # which come first
     train, test = table.slice(0, count), table.slice(count)
     image = test["image"].combine_chunks()
-    images = files.pixels(image, form.shape) if len(test) else np.empty((0, *form.shape), np.uint8)
-    index, label, original = (files.numbers(test[key]).astype(np.int64) for key in ("index", "label", "original_label"))
+    images = files.to_pixels(image, form.shape) if len(test) else np.empty((0, *form.shape), np.uint8)
+    index, label, original = (
+        files.to_numpy(test[key]).astype(np.int64) for key in ("index", "label", "original_label")
+    )
     return Truth(
         triggered=Images(images, label, index, form),
         original_labels=original,
         roles=np.array(train["role"].to_pylist(), str),
-        altered=files.numbers(train["index"]).astype(np.int64),
-        altered_labels=files.numbers(train["original_label"]).astype(np.int64),
+        altered=files.to_numpy(train["index"]).astype(np.int64),
+        altered_labels=files.to_numpy(train["original_label"]).astype(np.int64),
         psnr=about["trigger_psnr"],
         rms=about["trigger_rms"],
     )

@@ -10,6 +10,9 @@ from workflow_scripts.common.fields import PositiveShare, Share
 from workflow_scripts.common.images import ImageFormat, Images, check_labels, stratified_order
 from workflow_scripts.common.run import Run
 
+AT_ONCE = 1000
+"""Images counted together."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -57,8 +60,7 @@ def from_arrays(
     classes: Sequence[str],
 ) -> tuple[Images, Images]:
     """Images of two (images uint8 (N, H, W, C), labels) pairs; mean and std are those of the training pixels."""
-    pixels = train[0].reshape(-1, train[0].shape[-1])
-    histograms = [np.bincount(channel, minlength=256) / max(1, len(channel)) for channel in pixels.T]
+    histograms = [_count_values(train[0][..., c]) / max(1, train[0][..., c].size) for c in range(train[0].shape[-1])]
     levels = np.arange(256) / 255
     mean = [float(h @ levels) for h in histograms]
     std = [max(float(h @ levels**2) - m**2, 0.0) ** 0.5 or 1.0 for h, m in zip(histograms, mean, strict=True)]
@@ -66,3 +68,12 @@ def from_arrays(
     form = ImageFormat((height, width, channels), tuple(classes), tuple(mean), tuple(std))
     first, second = (Images(i, np.asarray(y, np.int64), np.arange(len(i)), form) for i, y in (train, test))
     return first, second
+
+
+def _count_values(pixels: np.ndarray) -> np.ndarray:
+    """int64 (256,): how often each value occurs in uint8 images (N, H, W), some of them at a time: counting makes
+    eight bytes of each pixel."""
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(pixels), AT_ONCE):
+        counts += np.bincount(pixels[start : start + AT_ONCE].ravel(), minlength=256)
+    return counts

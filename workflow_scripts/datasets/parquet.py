@@ -34,7 +34,7 @@ class ParquetFile(Dataset):
             raise UserError(f"{self.file}: labels must be whole numbers from 0 on, without gaps in the column")
         classes = self._class_names(table) or [str(label) for label in range(len(np.unique(labels)))]
         check_labels(labels, len(classes), self.file)
-        images = self._decoded(table["image"])
+        images = self._decode(table["image"])
         train, test = ((images[splits == split], labels[splits == split]) for split in ("train", "test"))
         return from_arrays(train, test, classes)
 
@@ -51,7 +51,7 @@ class ParquetFile(Dataset):
         about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
         return about.get("info", {}).get("features", {}).get("label", {}).get("names", [])
 
-    def _decoded(self, column: pa.ChunkedArray) -> np.ndarray:
+    def _decode(self, column: pa.ChunkedArray) -> np.ndarray:
         from PIL import Image, UnidentifiedImageError
 
         encoded = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]

@@ -3,8 +3,8 @@
 The signature is the threat model. Controls (`control = True`) are no defenses: they show what a number is worth.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from workflow_scripts.common.fields import Count, Positive, Size, Whole
 from workflow_scripts.common.images import Images
@@ -52,11 +52,11 @@ class FineTuningDefense(HoldoutDefense):
     lr: Positive = 0.01
     batch_size: Count = 256
 
-    def fine_tune(self, model: Model, data: Images, run: Run, after_step: Callable[[], None] | None = None) -> None:
-        """Train in place; nothing at 0 epochs."""
+    def fine_tune(self, model: Model, data: Images, run: Run, **given: Any) -> None:
+        """Train in place, nothing at 0 epochs; `given`: a step, an optimizer or what else `train` takes."""
         run.note(finetune_epochs=self.epochs)
         if self.epochs:
             recipe = replace(
                 model.recipe, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, schedule="cosine"
             )
-            train(model, data, recipe, run, phase="fine-tuning", after_step=after_step)
+            train(model, data, recipe, run, phase="fine-tuning", **given)

@@ -1,6 +1,7 @@
 """Pruning by Hölder constants: what Hölder Pruning and the iterative defense that repeats it share."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -81,9 +82,10 @@ class HolderPruningDefense(Defense):
 
 @torch.no_grad()
 def prune_layer(network: nn.Module, layer: UnitLayer, units: list[int]) -> None:
-    """Zero the units, and of neurons what the next linear layer makes of them too."""
+    """Zero the units, and of neurons in a sequence of layers what the next linear one makes of them too."""
     layer.prune(units)
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    for module, following in zip(linear, linear[1:], strict=False):
-        if module in layer.sources:
-            following.weight[:, units] = 0
+    for sequence in (module for module in network.modules() if isinstance(module, nn.Sequential)):
+        linear = [module for module in sequence if isinstance(module, nn.Linear)]
+        for module, following in pairwise(linear):
+            if module in layer.sources:
+                following.weight[:, units] = 0

@@ -50,7 +50,7 @@ class AntiBackdoorLearning(Defense):
             schedule="constant",
         )
         still = replace(base, epochs=self.isolation_epochs, crop=0, flip=False)
-        train(model, poisoned_train, still, run, phase="isolation", loss=self._held_up())
+        train(model, poisoned_train, still, run, phase="isolation", loss=self._hold_up())
         order = sample_losses(model, poisoned_train).argsort()
         isolated = order[: max(1, round(self.isolate * len(order)))]
         for position in isolated.tolist():
@@ -69,7 +69,7 @@ class AntiBackdoorLearning(Defense):
         )
         return model
 
-    def _held_up(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _hold_up(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The loss that never falls far below gamma (equation 3; flooding: Ishida et al. 2020)."""
 
         def held_up(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -51,6 +52,8 @@ class AdversarialNeuronPruning(HoldoutDefense):
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = (extract_features(victim, part, victim.recipe) for part in holdout.split())
         found = [layer for layer in unit_layers(victim) if not isinstance(_weighted_module(layer), nn.Conv2d)]
+        if not found:
+            raise UserError(f"anp: {victim.name} has neither normalized channels nor hidden linear layers to mask")
         masks = self._learn_masks(in_float32(victim), found, fit, run)
         threshold = self._choose_threshold(victim, masks, validation, run)
         defended = prune(victim, masks, threshold)

@@ -8,7 +8,7 @@ from workflow_scripts.common.fields import NonNegative
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
 from workflow_scripts.networks.model import Model
-from workflow_scripts.units.layers import Segment, UnitLayer, gain, kernel_matrices, log_units, unit_layers
+from workflow_scripts.units.layers import Segment, UnitLayer, kernel_matrices, log_units, norm_gain, unit_layers
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ class ChannelLipschitzPruning(Defense):
 def lipschitz_bounds(layer: UnitLayer) -> torch.Tensor:
     """float32 (units,): the largest singular value of each channel's kernel matrix (inputs x positions), times the gain
     |gamma| / sqrt(var + eps) of its normalisation (section 4.1)."""
-    bounds = torch.cat([_kernel_norms(segment) for segment in layer.segments])
-    return bounds if layer.norm is None else bounds * gain(layer.norm)
+    bounds = torch.cat([_kernel_norms(layer, segment) for segment in layer.segments])
+    return bounds if layer.norm is None else bounds * norm_gain(layer.norm)
 
 
-def _kernel_norms(segment: Segment) -> torch.Tensor:
+def _kernel_norms(layer: UnitLayer, segment: Segment) -> torch.Tensor:
     """float32 (units,): 1 where the graph has no kernel before the normalization, which is then judged alone."""
-    return torch.linalg.svdvals(kernel_matrices(segment)).amax(1) if segment.sources else torch.ones(segment.count)
+    if segment.sources:
+        return torch.linalg.svdvals(kernel_matrices(segment)).amax(1)
+    assert layer.norm is not None
+    return torch.ones(segment.count, device=layer.norm.weight.device)

@@ -1,7 +1,7 @@
 """Adversarial Feature Map Pruning for Backdoor."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class FeatureMapPruning(FineTuningDefense):
         """Zero the lowest of each layer; log and note what was done."""
         scores = responses.hits if self.faithful else responses.scores()
         lowest = {name: self.lowest_units(score) for name, score in scores.items()}
-        pruned = _zero_as_released(victim, lowest) if self.faithful else _zero(victim, lowest)
+        pruned = _zero_as_released(victim, lowest) if self.faithful else _zero_units(victim, lowest)
         for name, score in scores.items():
             log_units(run, name, score, pruned[name])
         share = sum(map(len, pruned.values())) / sum(map(len, scores.values()))
@@ -103,13 +103,13 @@ class FeatureMapPruning(FineTuningDefense):
         order = np.argsort(scores.numpy(), kind=None if self.faithful else "stable")
         return order[: len(scores) // self.p].tolist()
 
-    def fine_tune(self, model: Model, data: Images, run: Run, after_step: Callable[[], None] | None = None) -> None:
+    def fine_tune(self, model: Model, data: Images, run: Run, **given: Any) -> None:
         """Train in place without weight decay. Pruned weights may grow again, but where gamma is 0 too no gradient
         reaches either."""
         plain = replace(model.recipe, momentum=0.9, nesterov=False, weight_decay=0.0, schedule="cosine")
         fields = asdict(plain) | {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         if self.epochs:
-            train(model, data, AnnealedRecipe(**fields), run, phase="fine-tuning", after_step=after_step)
+            train(model, data, AnnealedRecipe(**fields), run, phase="fine-tuning", **given)
 
 
 class AnnealedRecipe(Recipe):
@@ -120,7 +120,7 @@ class AnnealedRecipe(Recipe):
 
 
 @torch.no_grad()
-def _zero(model: Model, pruned: Pruned) -> Pruned:
+def _zero_units(model: Model, pruned: Pruned) -> Pruned:
     """Zero these units' weights and biases, and gamma of a normalisation that sees the layer alone; beta stays."""
     modules = model.units()
     found = unit_layers(model)
@@ -128,8 +128,9 @@ def _zero(model: Model, pruned: Pruned) -> Pruned:
         for parameter in modules[name].parameters():
             parameter[units] = 0
         for layer in found:
-            if layer.sources == (modules[name],):
-                layer.prune(units, keep_shift=True)
+            for segment in layer.segments:
+                if [source.module for source in segment.sources] == [modules[name]]:
+                    layer.prune([segment.start + unit for unit in units], keep_shift=True)
     return pruned
 
 

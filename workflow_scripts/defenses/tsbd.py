@@ -67,7 +67,7 @@ class TwoStageDefense(HoldoutDefense):
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         blind = self.n_rule == "holdout"
         fit, validation = holdout.split() if blind else (holdout, holdout)
-        changes = self._changes(victim, fit, run)
+        changes = self._measure_changes(victim, fit, run)
         floor = accuracy(victim, validation) - self.max_drop
         candidates = (0.0, *SWEEP) if blind else (self.n,)
         for n in candidates:
@@ -83,7 +83,7 @@ class TwoStageDefense(HoldoutDefense):
         self._report(changes, zeroed, run)
         return defended
 
-    def _changes(self, victim: Model, fit: Images, run: Run) -> PerLayer:
+    def _measure_changes(self, victim: Model, fit: Images, run: Run) -> PerLayer:
         forgetful = unlearn(
             victim,
             fit,

@@ -30,13 +30,13 @@ class SpectralSignatures(Detector):
         score, flagged = np.zeros(len(poisoned_train)), np.zeros(len(poisoned_train), bool)
         for label in np.unique(poisoned_train.labels):
             rows = np.flatnonzero(poisoned_train.labels == label)
-            score[rows] = signatures(features[rows])
+            score[rows] = score_signatures(features[rows])
             count = min(len(rows), round(1.5 * self.poisoned * len(rows)))
             flagged[rows[np.argsort(-score[rows], kind="stable")[:count]]] = True
         return Scores(poisoned_train.index, score, flagged)
 
 
-def signatures(features: torch.Tensor) -> np.ndarray:
+def score_signatures(features: torch.Tensor) -> np.ndarray:
     """float64 (N,): the squared part of each of the features (N, D), centered, along their first right singular
     vector (algorithm 1)."""
     centered = features.double() - features.double().mean(0)

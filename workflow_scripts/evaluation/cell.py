@@ -33,7 +33,7 @@ def evaluate(
         "trigger_rms": secret.rms,
         "notes": files.read_about(inputs["defended"])["notes"],
         "digests": {path: files.sha256(inputs[key]) for key, path in paths.items()},
-        "made": {path: files.made_by(files.read_about(inputs[key])) for key, path in paths.items()}
-        | {own.removeprefix(f"{root}/"): files.made_by(made)},
+        "made": {path: files.hash_provenance(files.read_about(inputs[key])) for key, path in paths.items()}
+        | {own.removeprefix(f"{root}/"): files.hash_provenance(made)},
     }
     return predictions, [{**about, **row} for row in metrics_by_protocol(predictions)]

@@ -74,7 +74,7 @@ def failed_checks(row: Row, context: Context) -> list[str]:
     return [check.__name__ for check in CHECKS if check(row, context)]
 
 
-def rows_averaged(rows: Iterable[Row]) -> list[Row]:
+def rows_to_average(rows: Iterable[Row]) -> list[Row]:
     """The rows that an average counts."""
     return [row for row in rows if not set(row["checks"]) & set(LEFT_OUT)]
 
@@ -82,7 +82,7 @@ def rows_averaged(rows: Iterable[Row]) -> list[Row]:
 def seed_means(rows: Iterable[Row], metric: str) -> list[float]:
     """Each seed's mean over the rows that an average counts: an average over attacks is the mean of these."""
     seeds: dict[int, list[float]] = {}
-    for row in rows_averaged(rows):
+    for row in rows_to_average(rows):
         if row[metric] is not None:
             seeds.setdefault(row["seed"], []).append(row[metric])
     return [sum(values) / len(values) for values in seeds.values()]

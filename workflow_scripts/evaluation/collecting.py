@@ -61,7 +61,7 @@ def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> p
     evaluated: dict[str, float] = {}
     for path in metrics:
         own, time = files.read_json(path), Path(path).stat().st_mtime
-        rows += [_with_notes(row) for row in own]
+        rows += [_add_notes(row) for row in own]
         evaluated |= {place: max(time, evaluated.get(place, 0.0)) for row in own for place in row["digests"]}
     _refuse_stale(rows, expected, evaluated, root)
     by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
@@ -83,7 +83,7 @@ def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> p
         contexts[cell, protocol] = context
     for place, row in by_place.items():
         row["checks"] = failed_checks(row, contexts[place])
-    return pa.Table.from_pylist([_typed(by_place[place]) for place in sorted(by_place)], SCHEMA)
+    return pa.Table.from_pylist([_convert_types(by_place[place]) for place in sorted(by_place)], SCHEMA)
 
 
 def undefended_cell(cell: Cell) -> Cell:
@@ -98,7 +98,7 @@ def _der(row: Row, before: Row | None) -> float | None:
     return der(row["acc"], row["asr"], before["acc"], before["asr"])
 
 
-def _typed(row: Row) -> Row:
+def _convert_types(row: Row) -> Row:
     typed = {
         "ratio": float(row["ratio"]),
         "seed": int(row["seed"]),
@@ -107,7 +107,7 @@ def _typed(row: Row) -> Row:
     return {key: row[key] for key in SCHEMA.names} | typed
 
 
-def _with_notes(row: Row) -> Row:
+def _add_notes(row: Row) -> Row:
     """A cell's row with what its method noted in the columns of the table."""
     described = catalog.describe("defenses", catalog.method_name(row["defense"]))
     notes = {key: row["notes"].get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")}
@@ -120,11 +120,11 @@ def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: M
     made = {path: by for row in rows for path, by in row["made"].items()}
     for path in expected.keys() - made.keys():
         if Path(root, path).exists():
-            made[path] = files.made_by(files.read_about(Path(root, path)))
+            made[path] = files.hash_provenance(files.read_about(Path(root, path)))
     stale = sorted(path for path, by in expected.items() if made.get(path, by) != by)
     for path, digest in {path: digest for row in rows for path, digest in row["digests"].items()}.items():
         file = Path(root, path)
-        if file.exists() and _changed(file) >= evaluated[path] and files.sha256(file) != digest:
+        if file.exists() and _time_of_change(file) >= evaluated[path] and files.sha256(file) != digest:
             stale.append(path)
     if stale:
         raise UserError(
@@ -133,7 +133,7 @@ def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: M
         )
 
 
-def _changed(file: Path) -> float:
+def _time_of_change(file: Path) -> float:
     """When the file came to its place: the time of its inode, which no copy carries over, or of its content."""
     return max(file.stat().st_mtime, file.stat().st_ctime)
 

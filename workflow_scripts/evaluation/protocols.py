@@ -40,18 +40,18 @@ def protocol_batches(protocol: Protocol, test: Rows, triggered: Rows) -> Iterato
     """
     none = test[:0]
     if protocol.triggered is None or not len(triggered):
-        yield from ((rows, none) for rows in _rounds(test, protocol.batch))
-        yield from ((none, rows) for rows in _rounds(triggered, protocol.batch))
+        yield from ((rows, none) for rows in _split_in_rounds(test, protocol.batch))
+        yield from ((none, rows) for rows in _split_in_rounds(triggered, protocol.batch))
         return
     share = protocol.triggered
     size = max(2, min(protocol.batch, int(len(test) / (1 - share)), int(len(triggered) / share)))
     among = min(max(1, round(share * size)), size - 1)
-    clean, altered = _rounds(test, size - among), _rounds(triggered, among)
+    clean, altered = _split_in_rounds(test, size - among), _split_in_rounds(triggered, among)
     for i in range(max(len(clean), len(altered))):
         yield clean[i % len(clean)], altered[i % len(altered)]
 
 
-def _rounds(order: Rows, size: int) -> list[Rows]:
+def _split_in_rounds(order: Rows, size: int) -> list[Rows]:
     """The order in parts of one size, the last one filled up from the start."""
     size = min(size, len(order))
     return [np.take(order, range(at, at + size), mode="wrap") for at in range(0, len(order), size or 1)] if size else []

@@ -50,7 +50,7 @@ class Triggers:
     def _line(self, axes: np.ndarray, table: pa.Table, about: dict[str, Any]) -> None:
         count = min(self.examples, len(table))
         clean, poisoned = (
-            files.pixels(table[key].combine_chunks(), tuple(about["shape"]))[:count] for key in ("clean", "poisoned")
+            files.to_pixels(table[key].combine_chunks(), tuple(about["shape"]))[:count] for key in ("clean", "poisoned")
         )
         change = poisoned.astype(float) - clean
         gain = 127 / max(1.0, float(np.abs(change).max()))

@@ -74,7 +74,9 @@ def _words(seeds: Sequence[Measured]) -> list[str]:
     for name, layer in (("last layer", last), ("all layers", "all")):
         control = _over_seeds(abouts, "control", layer)[0]
         brackets = "" if control is None else f" [{control:.2f}]"
-        found.append(f"{name}: ρ = {_spelled(*_over_seeds(abouts, 'poison', layer))}{brackets}".replace("-", "−"))
+        found.append(
+            f"{name}: ρ = {_format_interval(*_over_seeds(abouts, 'poison', layer))}{brackets}".replace("-", "−")
+        )
     for kind in ("clean", "poison"):
         short_of = [went["kept"] for about in abouts if (went := about["unlearning"][kind])["kept"] > went["stop"]]
         if short_of:
@@ -90,7 +92,7 @@ def _over_seeds(
     return mean_and_interval([value for value in values if value is not None])
 
 
-def _spelled(mean: float | None, low: float | None, high: float | None) -> str:
+def _format_interval(mean: float | None, low: float | None, high: float | None) -> str:
     if mean is None:
         return "–"
     if low is None or high is None:

@@ -60,5 +60,5 @@ class Job:
 
     def argument(self, name: str) -> Any:
         """One argument, read from its files."""
-        reader = arguments.reader_of(name, catalog.describe(self.kind, self.name).named)
+        reader = arguments.find_reader(name, catalog.describe(self.kind, self.name).named.get(name, ""))
         return arguments.read(self, reader, name)

@@ -27,6 +27,7 @@ class Encoder(Architecture):
     """
 
     normalized = False
+    parameters = 11_181_642
 
     library: Library = "timm"
     config: str = '{"model": {"architecture": "resnet18"}, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
@@ -35,7 +36,7 @@ class Encoder(Architecture):
     features: Count = 512
     precision: Precision = "fp32"
 
-    def build(self, channels: int, classes: int) -> nn.Module:
+    def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
         if channels not in (1, 3):
             raise UserError(f"encoder: images of {channels} channels; those of one or three can be encoded")
         return Encoding(self, classes)

@@ -21,12 +21,14 @@ class PreActResNet18(Architecture):
     last_norm: batch normalisation and ReLU before the pooling, as the paper has it.
     """
 
+    parameters = 11_171_146
+
     width: Count = 64
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     stem: Literal["small", "large"] = "small"
     last_norm: bool = False
 
-    def build(self, channels: int, classes: int) -> nn.Module:
+    def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
         return PreActResNet(channels, classes, self)
 
     def residual_sums(self, network: nn.Module) -> dict[str, str]:

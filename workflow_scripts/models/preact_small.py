@@ -8,10 +8,12 @@ from workflow_scripts.models.preact_resnet18 import PreActResNet18
 
 @dataclass(frozen=True)
 class PreActSmall(PreActResNet18):
-    """`preact_resnet18` with a quarter of its width and three stages of one block: 77,850 parameters at ten classes.
+    """`preact_resnet18` with a quarter of its width and three stages of one block.
 
     With the paper's last normalisation, so that every channel that can be pruned has one.
     """
+
+    parameters = 77_850
 
     width: Count = 16
     blocks: tuple[int, ...] = (1, 1, 1)

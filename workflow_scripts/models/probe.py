@@ -21,6 +21,8 @@ class Probe(Architecture):
     computed once.
     """
 
+    parameters = 396_554
+
     extractor: AuxiliaryName = "simclr"
     hidden: tuple[int, ...] = (512, 256)
     epochs: Count = 30
@@ -31,7 +33,7 @@ class Probe(Architecture):
     flip: bool = False
     precision: Precision = "fp32"
 
-    def build(self, channels: int, classes: int) -> nn.Module:
+    def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
         return build_perceptron((channels, *self.hidden), classes)
 
 

@@ -1,6 +1,7 @@
 """What an architecture is: the network with its recipe, and where its classifier, its units and its stages are."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -31,10 +32,13 @@ class Architecture(Recipe):
     """Whether the network takes normalized images; one that is False takes them in [0, 1]."""
     classifies = True
     """Whether its outputs are logits; an auxiliary may be a network of another kind."""
+    parameters = 0
+    """How many weights and biases there are at ten classes, for images of 32x32 pixels and three channels, or for 512
+    features of an extractor: tests hold the network against it, so every model states its own."""
 
-    def build(self, channels: int, classes: int) -> nn.Module:
-        """The untrained network, from images (B, channels, H, W), or features (B, channels) where there is an
-        extractor, to logits (B, classes)."""
+    def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+        """The untrained network, from images (B, channels, H, W) of the size (H, W), or features (B, channels) where
+        there is an extractor, to logits (B, classes)."""
         raise NotImplementedError
 
     def classifier(self, network: nn.Module) -> str:
@@ -65,8 +69,10 @@ class Architecture(Recipe):
         return -1 if isinstance(module, nn.Linear) else 1
 
     def stages(self, network: nn.Module) -> dict[str, nn.Module]:
-        """The stages, by name in order: `layer1`, `layer2`, …"""
-        return {name: part for name, part in network.named_children() if re.fullmatch(r"layer\d+", name)}
+        """The stages, by name in order: `layer1`, `layer2`, …; else the numbered blocks that lie outermost; else the
+        numbered poolings, at which stages end. Empty where there are none."""
+        layers = {name: part for name, part in network.named_children() if re.fullmatch(r"layer\d+", name)}
+        return layers or _find_numbered_parts(network, _is_block) or _find_numbered_parts(network, _has_pooling)
 
     def residual_sums(self, network: nn.Module) -> dict[str, str]:
         """The last convolution of each residual branch, by name, with the module whose output is the sum behind it."""
@@ -76,3 +82,27 @@ class Architecture(Recipe):
     def recipe(self) -> Recipe:
         """The part of the fields that says how to train."""
         return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
+
+
+def _find_numbered_parts(network: nn.Module, wanted: Callable[[nn.Module], bool]) -> dict[str, nn.Module]:
+    """Of the outermost module that has several wanted parts of one name but for their numbers, `0` or `denseblock1`,
+    the most such parts, by name in order."""
+    for outer, module in sorted(network.named_modules(), key=lambda named: named[0].count(".")):
+        alike: dict[str, dict[str, nn.Module]] = {}
+        for name, part in module.named_children():
+            numbered = re.fullmatch(r"(\D*)\d+[a-z]?", name)
+            if numbered and wanted(part):
+                alike.setdefault(numbered[1], {})[f"{outer}.{name}" if outer else name] = part
+        found = max(alike.values(), key=len, default={})
+        if len(found) > 1:
+            return found
+    return {}
+
+
+def _is_block(part: nn.Module) -> bool:
+    """Whether it is made of other modules, among them some that compute units."""
+    return any(isinstance(module, nn.Conv2d | nn.Linear) for module in part.modules() if module is not part)
+
+
+def _has_pooling(part: nn.Module) -> bool:
+    return any(isinstance(module, nn.MaxPool2d | nn.AvgPool2d) for module in part.modules())

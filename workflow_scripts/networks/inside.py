@@ -31,7 +31,7 @@ def watch(modules: Mapping[Key, nn.Module], see: Callable[[Key, torch.Tensor, to
             handle.remove()
 
 
-def units_second(model: Model, module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
+def move_units_second(model: Model, module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
     """A module's outputs as (B, units, …), whichever axis its units lie along."""
     return outputs.movedim(model.architecture.unit_axis(module), 1)
 
@@ -59,7 +59,7 @@ def stage_activations(model: Model, stage: str, images: torch.Tensor) -> torch.T
 
 @contextmanager
 def keep_running_statistics(model: nn.Module) -> Iterator[None]:
-    """A block in which, in training mode, batches are normalized by themselves without moving the running statistics."""
+    """A block in which batches are normalized by themselves, in training mode, and no running statistics move."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

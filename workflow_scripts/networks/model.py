@@ -73,9 +73,10 @@ class Model(nn.Module):
         self.name, self.architecture, self.format, self.extractor = name, architecture, form, extractor
         self.recipe = architecture.recipe
         self.wrapper: Wrapper | None = None
-        network = architecture.build(extractor.width if extractor else form.shape[2], len(form.classes))
+        height, width, channels = (1, 1, extractor.width) if extractor else form.shape
+        network = architecture.build(channels, len(form.classes), (height, width))
         if architecture.classifies:
-            _put_head(network, architecture.classifier(network), name, len(form.classes))
+            network = _put_head(network, architecture.classifier(network), name, len(form.classes))
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         neutral = {"mean": [0.0] * len(form.mean), "std": [1.0] * len(form.std)}
         for key in ("mean", "std"):
@@ -126,18 +127,22 @@ class Model(nn.Module):
         return precision == "bf16" or (precision == "auto" and has_bfloat16(device))
 
 
-def _put_head(network: nn.Module, name: str, model: str, classes: int) -> None:
-    """Make the last linear layer, of these weights, a `Head`. UserError if it is not the classifier."""
+def _put_head(network: nn.Module, name: str, model: str, classes: int) -> nn.Module:
+    """The network with a `Head` of these weights for its last linear layer. UserError if that is not the classifier."""
     last = cast(nn.Linear, network.get_submodule(name))
     if last.out_features != classes:
         raise UserError(
-            f"{model}: the last linear layer, {name}, gives {last.out_features} values and there are {classes} classes: "
-            "it is taken for the classifier, so that it must give one for each"
+            f"{model}: the last linear layer, {name}, gives {last.out_features} values and there are {classes} "
+            "classes: it is taken for the classifier, so that it must give one for each"
         )
-    if not isinstance(last, Head):
-        head = Head(last.in_features, classes, bias=last.bias is not None, device="meta")
-        head.weight, head.bias = last.weight, last.bias
-        network.set_submodule(name, head)
+    if isinstance(last, Head):
+        return network
+    head = Head(last.in_features, classes, bias=last.bias is not None, device="meta")
+    head.weight, head.bias = last.weight, last.bias
+    if not name:  # the network is its classifier
+        return head
+    network.set_submodule(name, head)
+    return network
 
 
 def has_bfloat16(device: torch.device) -> bool:

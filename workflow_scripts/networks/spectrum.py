@@ -103,19 +103,19 @@ class SpectralFilter(nn.Module):
     @torch.no_grad()
     def _remember(self, rows: torch.Tensor, basis: torch.Tensor, sigma: torch.Tensor) -> None:
         """Average the second moments of the batches' top parts, of which `directions` are the principal axes."""
-        k = _rank(sigma, self.spectrum.k)
+        k = _count_present(sigma, self.spectrum.k)
         newest = basis[:, :k].T.float() @ rows * (MOMENTUM / len(rows)) ** 0.5
         both = torch.cat([self.directions * (1 - MOMENTUM) ** 0.5, newest])
         axes = torch.linalg.eigh(gram_matrix(both))[1].flip(1)[:, : len(self.directions)]
         self.directions.copy_(axes.T.float() @ both)
-        rest = sigma[k : _rank(sigma)].square()
+        rest = sigma[k : _count_present(sigma)].square()
         if len(rest):
             self.remainder.lerp_((rest.mean() / len(rows)).float(), MOMENTUM)
 
     def _by_basis(self, rows: torch.Tensor) -> torch.Tensor:
-        lengths = _present(self.directions.norm(dim=1))
-        sigma = _present(torch.cat([lengths.nan_to_num(posinf=0), self.remainder.sqrt()[None]]))
-        gains = self.spectrum.gains(sigma, _rank(lengths))
+        lengths = _mask_missing(self.directions.norm(dim=1))
+        sigma = _mask_missing(torch.cat([lengths.nan_to_num(posinf=0), self.remainder.sqrt()[None]]))
+        gains = self.spectrum.gains(sigma, _count_present(lengths))
         basis = self.directions / lengths[:, None]
         return gains[-1] * rows + (rows @ basis.T * (gains[:-1] - gains[-1])) @ basis
 
@@ -126,12 +126,12 @@ def gram_matrix(rows: torch.Tensor) -> torch.Tensor:
     return wide @ wide.T
 
 
-def _present(sigma: torch.Tensor) -> torch.Tensor:
+def _mask_missing(sigma: torch.Tensor) -> torch.Tensor:
     """Singular values, infinite where they are nothing but rounding: a gain c / σ is 0 there."""
     return torch.where(sigma > FLOOR * sigma[0], sigma, torch.inf)
 
 
-def _rank(sigma: torch.Tensor, most: int | None = None) -> int:
+def _count_present(sigma: torch.Tensor, most: int | None = None) -> int:
     """How many directions there are, at most `most`."""
     return int(torch.isfinite(sigma[:most]).sum())
 
@@ -149,8 +149,8 @@ class GramFilter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gram: torch.Tensor, spectrum: Spectrum) -> tuple[torch.Tensor, ...]:
         values, basis = torch.linalg.eigh(gram)
-        sigma, basis = _present(values.flip(0).clamp(min=0).sqrt()), basis.flip(1)
-        ctx.spectrum, ctx.k = spectrum, _rank(sigma, spectrum.k)
+        sigma, basis = _mask_missing(values.flip(0).clamp(min=0).sqrt()), basis.flip(1)
+        ctx.spectrum, ctx.k = spectrum, _count_present(sigma, spectrum.k)
         gains = spectrum.gains(sigma, ctx.k)
         ctx.save_for_backward(basis, sigma, gains)
         ctx.mark_non_differentiable(basis, sigma)
@@ -163,12 +163,12 @@ class GramFilter(torch.autograd.Function):
         inside = basis.T @ (gradients[0] + gradients[0].T) @ basis / 2
         top, tail = ctx.spectrum.slopes(torch.ones_like(strength))
         change = torch.cat([top / sigma[:k], tail / sigma[k:]])  # of the gains with σ_k
-        through = inside * _divided_differences(sigma, gains, change * strength, k)
+        through = inside * _divide_differences(sigma, gains, change * strength, k)
         through[k - 1, k - 1] += (inside.diagonal() @ change) / (2 * strength)
         return basis @ through @ basis.T, None
 
 
-def _divided_differences(sigma: torch.Tensor, gains: torch.Tensor, scaled: torch.Tensor, k: int) -> torch.Tensor:
+def _divide_differences(sigma: torch.Tensor, gains: torch.Tensor, scaled: torch.Tensor, k: int) -> torch.Tensor:
     """(g_i - g_j) / (σ_i² - σ_j²) with σ_k held fixed; `scaled` is the part c / σ of the gains."""
     missing = torch.isinf(sigma)
     group = (torch.arange(len(sigma), device=sigma.device) >= k).long() + missing

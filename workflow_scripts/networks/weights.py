@@ -25,36 +25,39 @@ def build(
     """A network of this architecture, its weights drawn from the stream `initialisation`, on the run's device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.torch_rng("initialisation").initial_seed())
-        model = Model(name, catalog.make("models", name, params), form, extractor).to(run.device)
-        _try_out(model)
+        try:
+            model = Model(name, catalog.make("models", name, params), form, extractor).to(run.device)
+            _try_out(model)
+        except UserError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:150]
+            height, width, channels = form.shape
+            raise UserError(
+                f"{name} cannot take images of {height}x{width} pixels and {channels} channels: {reason}"
+            ) from error
     return model
 
 
 @torch.no_grad()
 def _try_out(model: Model) -> None:
-    """UserError where the network cannot take the dataset's images, or gives something else than logits."""
+    """UserError where the network gives something else than logits for the dataset's images."""
     if model.extractor is not None or not model.architecture.classifies:
         return
     height, width, channels = model.format.shape
-    try:
-        logits = model.eval()(torch.zeros(2, channels, height, width, dtype=torch.uint8, device=model.mean.device))
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise UserError(
-            f"{model.name} cannot take images of {height}x{width} pixels and {channels} channels: {reason}"
-        ) from error
+    logits = model.eval()(torch.zeros(2, channels, height, width, dtype=torch.uint8, device=model.mean.device))
+    model.train()
     if logits.shape != (2, len(model.format.classes)):
         raise UserError(
             f"{model.name} gives values of shape {tuple(logits.shape)} for two images; it must give "
             f"{len(model.format.classes)} logits for each"
         )
-    model.train()
 
 
 def save(path: str | Path, model: Model, about: Mapping[str, Any]) -> None:
     """Write the network's weights with everything that is needed to build it again."""
     architecture = {"name": model.name, **asdict(model.architecture)}
-    wrapper = {"name": catalog.name_of(model.wrapper), **asdict(model.wrapper)} if model.wrapper else None
+    wrapper = {"name": catalog.file_name(model.wrapper), **asdict(model.wrapper)} if model.wrapper else None
     stored = {**about, **model.format.as_json(), "architecture": architecture, "wrapper": wrapper}
     state = {key: value.cpu().contiguous() for key, value in model.network.state_dict().items()}
     with files.writing(path) as temporary:

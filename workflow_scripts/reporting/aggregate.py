@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Cell, Study, cell_of, defense_label
-from workflow_scripts.evaluation.checks import Row, rows_averaged, seed_means
+from workflow_scripts.evaluation.checks import Row, rows_to_average, seed_means
 
 AVERAGE = "average"
 
@@ -46,7 +46,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float | None, float | No
     return mean, mean - half, mean + half
 
 
-def study_rows(study: Study, metrics: str) -> list[Row]:
+def read_study_rows(study: Study, metrics: str) -> list[Row]:
     """The study's rows of `metrics.parquet`, its own cells only, in the order of the study."""
     found: dict[Cell, list[Row]] = {}
     for row in pq.read_table(metrics).to_pylist():
@@ -96,13 +96,13 @@ def table_cells(study: Study, rows: Sequence[Row]) -> list[TableCell]:
 
 def _average(column: str, metric: str, members: Sequence[Row]) -> TableCell:
     """The mean over seeds of each seed's mean over the cells that count."""
-    means, counted = seed_means(members, metric), len(rows_averaged(members))
+    means, counted = seed_means(members, metric), len(rows_to_average(members))
     return TableCell(
         AVERAGE, column, metric, *mean_and_interval(means), len(means), counted=counted, cells=len(members)
     )
 
 
-def columns_in_order(study: Study, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+def order_columns(study: Study, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     """The table's columns: those of attacks and defenses, and apart from them those of the controls."""
     assert study.table is not None
     own: dict[str, bool] = {format_label(row, study.table.columns): row["control"] for row in rows}
@@ -110,7 +110,7 @@ def columns_in_order(study: Study, rows: Sequence[Row]) -> tuple[list[str], list
     return [c for c, control in own.items() if not (split and control)], [c for c, k in own.items() if split and k]
 
 
-def long_table(found: Iterable[TableCell]) -> pa.Table:
+def to_long_table(found: Iterable[TableCell]) -> pa.Table:
     """The places as a long table (row, column, metric, mean, low, high, n)."""
     keys = ("row", "column", "metric", "mean", "low", "high", "n")
     types = [pa.string()] * 3 + [pa.float64()] * 3 + [pa.int64()]

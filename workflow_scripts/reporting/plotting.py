@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.aggregate import format_spelling, study_rows
+from workflow_scripts.reporting.aggregate import format_spelling, read_study_rows
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 """Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
@@ -36,7 +36,7 @@ def wrap_label(spelling: str) -> str:
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:
     """The figure of this name, handed the rows of its study and the analyses that its signature names."""
     name = catalog.method_name(spelling)
-    given: dict[str, Any] = {"study": study, "rows": study_rows(study, inputs.metrics)}
+    given: dict[str, Any] = {"study": study, "rows": read_study_rows(study, inputs.metrics)}
     asked = catalog.describe("figures", name).asks
     for analysis in asked:
         if analysis in catalog.list_methods("analyses"):

@@ -11,12 +11,12 @@ from workflow_scripts.evaluation.checks import MARKS
 from workflow_scripts.reporting.aggregate import (
     AVERAGE,
     TableCell,
-    columns_in_order,
     count_missing,
     format_spelling,
-    long_table,
-    study_rows,
+    order_columns,
+    read_study_rows,
     table_cells,
+    to_long_table,
 )
 
 NAMES = {"acc": "ACC", "asr": "ASR", "ra": "RA", "der": "DER"}
@@ -25,30 +25,30 @@ Text = Callable[[TableCell], str]
 
 def write(study: Study, metrics: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's rows of `metrics.parquet`."""
-    rows = study_rows(study, metrics)
+    rows = read_study_rows(study, metrics)
     found = table_cells(study, rows)
-    defenses, controls = columns_in_order(study, rows)
-    files.write_table(output.parquet, long_table(found), {"study": study.name})
-    notes = notes_on(study, found, count_missing(study, rows))
+    defenses, controls = order_columns(study, rows)
+    files.write_table(output.parquet, to_long_table(found), {"study": study.name})
+    notes = write_notes(study, found, count_missing(study, rows))
     for path, text in (
-        (output.csv, wide(found, defenses + controls, mean_only).to_csv()),
-        (output.md, markdown(study, found, defenses, controls, notes)),
-        (output.tex, latex(study, found, defenses, controls, notes)),
+        (output.csv, to_wide_frame(found, defenses + controls, format_mean).to_csv()),
+        (output.md, to_markdown(study, found, defenses, controls, notes)),
+        (output.tex, to_latex(study, found, defenses, controls, notes)),
     ):
         with files.writing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def mean_only(place: TableCell) -> str:
+def format_mean(place: TableCell) -> str:
     """`97.48`."""
     return "" if place.mean is None else f"{100 * place.mean:.2f}"
 
 
-def with_interval(place: TableCell) -> str:
+def format_with_interval(place: TableCell) -> str:
     """`97.48 ± 0.61 R`: mean, half of the t interval, and the marks of failed checks."""
     if place.mean is None:
         return "–"
-    text = mean_only(place)
+    text = format_mean(place)
     if place.high is not None:
         text += f" ± {100 * (place.high - place.mean):.2f}"
     if place.row == AVERAGE and place.counted < place.cells:
@@ -57,7 +57,7 @@ def with_interval(place: TableCell) -> str:
     return " ".join([text, *sorted(marks)])
 
 
-def wide(found: Sequence[TableCell], columns: Sequence[str], text: Text) -> pd.DataFrame:
+def to_wide_frame(found: Sequence[TableCell], columns: Sequence[str], text: Text) -> pd.DataFrame:
     """A block of rows for each metric, one column for each of `columns`."""
     cells = {((NAMES[place.metric], place.row), place.column): text(place) for place in found}
     index = list(dict.fromkeys((NAMES[p.metric], p.row) for m in NAMES for p in found if p.metric == m))
@@ -69,7 +69,7 @@ def wide(found: Sequence[TableCell], columns: Sequence[str], text: Text) -> pd.D
     return frame.rename(index=format_spelling, level=1)
 
 
-def notes_on(study: Study, found: Sequence[TableCell], absent: int) -> list[str]:
+def write_notes(study: Study, found: Sequence[TableCell], absent: int) -> list[str]:
     """What a reader must know beside the numbers."""
     seeds = sorted({place.n for place in found if place.n})
     many = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(*seeds)
@@ -85,29 +85,31 @@ def notes_on(study: Study, found: Sequence[TableCell], absent: int) -> list[str]
     return notes
 
 
-def markdown(
+def to_markdown(
     study: Study, found: Sequence[TableCell], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
 ) -> str:
     """The table in Markdown, controls in italics behind the others."""
-    frame = wide(found, [*defenses, *controls], with_interval)
+    frame = to_wide_frame(found, [*defenses, *controls], format_with_interval)
     frame.columns = pd.Index([*frame.columns[: len(defenses)], *(f"*{c}*" for c in frame.columns[len(defenses) :])])
     legend = ["Controls are in italics: no defenses, but what a number is worth."] if controls else []
     lines = [f"# {study.title}", "", str(frame.reset_index().to_markdown(index=False, disable_numparse=True)), ""]
     return "\n".join([*lines, *notes, *legend]) + "\n"
 
 
-def latex(
+def to_latex(
     study: Study, found: Sequence[TableCell], defenses: Sequence[str], controls: Sequence[str], notes: Sequence[str]
 ) -> str:
     """The table for `\\usepackage{booktabs}`, controls behind a rule."""
-    frame = wide(found, [*defenses, *controls], with_interval).map(lambda text: text.replace("±", "$\\pm$"))
-    escaped = frame.rename(columns=_escaped).rename(index=_escaped, level=1).map(lambda text: text.replace("%", "\\%"))
+    frame = to_wide_frame(found, [*defenses, *controls], format_with_interval).map(
+        lambda text: text.replace("±", "$\\pm$")
+    )
+    escaped = frame.rename(columns=_escape).rename(index=_escape, level=1).map(lambda text: text.replace("%", "\\%"))
     escaped.index.names = ["", ""]
     form = "ll" + "r" * len(defenses) + ("|" + "r" * len(controls) if controls else "")
-    caption = _escaped(f"{study.title}. {' '.join(notes)}").replace("±", "$\\pm$")
+    caption = _escape(f"{study.title}. {' '.join(notes)}").replace("±", "$\\pm$")
     label = "tab:" + study.name.replace("/", "-")
     return str(escaped.to_latex(column_format=form, caption=caption, label=label, position="t"))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("_", "\\_").replace("%", "\\%")

@@ -44,10 +44,11 @@ def crop_and_flip(recipe: Recipe) -> Augment:
 
 
 def augment_whole_batch(fill: torch.Tensor, flip: bool, pad: int = 5, degrees: float = 10.0) -> Augment:
-    """BackdoorBench's augmentation for attacks that control training, one draw for all images of a batch: a crop out of a border of `pad`
-    in 8 of 10 batches, a rotation of up to `degrees` (nearest pixel) in every other, a flip in every other.
+    """BackdoorBench's augmentation for attacks that control training, one draw for all images of a batch: a crop out of
+    a border of `pad` in 8 of 10 batches, a rotation of up to `degrees` (nearest pixel) in every other, a flip in every
+    other.
 
-    What comes in from outside is `fill` (C,), the mean colour: it augments normalised images, whose mean is 0.
+    What comes in from outside is `fill` (C,), the mean color: it augments normalized images, whose mean is 0.
     """
 
     def augment(images: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
@@ -130,11 +131,11 @@ def gaussian_blur(images: torch.Tensor, stream: torch.Generator, share: float) -
     chosen, draw = torch.rand(2, len(images), generator=stream).to(images.device)
     low, high = SIGMAS
     sigma = torch.where(chosen < share, low + (high - low) * draw, 0.01)  # so narrow that it is the identity
-    rows, columns = (_gaussians(sigma, side) for side in images.shape[2:])
+    rows, columns = (_gaussian_weights(sigma, side) for side in images.shape[2:])
     return (rows[:, None] @ images @ columns[:, None].mT).clamp(0, 1)
 
 
-def _gaussians(sigma: torch.Tensor, side: int) -> torch.Tensor:
+def _gaussian_weights(sigma: torch.Tensor, side: int) -> torch.Tensor:
     """(B, side, side): row i weighs the pixels of a line for their blurred pixel i; at the edges, those that there
     are."""
     at = torch.arange(side, device=sigma.device)

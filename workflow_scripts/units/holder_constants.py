@@ -10,7 +10,7 @@ from torch import nn
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.networks.extractor import in_float32
-from workflow_scripts.networks.inside import units_second, watch
+from workflow_scripts.networks.inside import move_units_second, watch
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.units.layers import unit_layers
@@ -44,12 +44,12 @@ def move_images(model: Model, data: Images, epsilon: float) -> Moved:
     label (FGSM; Goodfellow et al. 2015, arXiv 1412.6572), through an extractor where there is one."""
     exact = in_float32(model).requires_grad_(False).eval()
     parts = []
-    for images, labels in _batches(exact, data):
+    for images, labels in _iterate_batches(exact, data):
         images = (images.float() / 255).requires_grad_()
         loss = F.cross_entropy(exact(images), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, images)
         start = images.detach()
-        parts.append(_displacements(exact, start, (start + epsilon * gradient.sign()).clamp(0, 1)))
+        parts.append(_measure_displacements(exact, start, (start + epsilon * gradient.sign()).clamp(0, 1)))
     joined = {name: zip(*(part[name] for part in parts), strict=True) for name in parts[0]}
     return {name: tuple(torch.cat(both) for both in pair) for name, pair in joined.items()}  # type: ignore[misc]
 
@@ -69,7 +69,7 @@ def move_layer_inputs(model: Model, data: Images, radius: float, norm: Norm, own
             "convolutions; input is the estimator for every network"
         )
     moved = {}
-    for name, (inputs, slopes) in _inputs_and_slopes(exact, data, found).items():
+    for name, (inputs, slopes) in _find_inputs_and_slopes(exact, data, found).items():
         weight: torch.Tensor = found[name].weight  # type: ignore[assignment]
         length = radius * inputs.norm(dim=1).mean()
         steps = weight if own else slopes
@@ -79,13 +79,13 @@ def move_layer_inputs(model: Model, data: Images, radius: float, norm: Norm, own
     return moved
 
 
-def _batches(model: Model, data: Images) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _iterate_batches(model: Model, data: Images) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     labels = torch.from_numpy(data.labels).to(model.mean.device).split(AT_ONCE)
     return zip(iterate_batches(model, data.images, AT_ONCE), labels, strict=True)
 
 
 @torch.no_grad()
-def _displacements(model: Model, start: torch.Tensor, end: torch.Tensor) -> Moved:
+def _measure_displacements(model: Model, start: torch.Tensor, end: torch.Tensor) -> Moved:
     """Of images (B, C, H, W) that move. A channel's output is that of its normalisation, where it has one, and moves by
     the ℓ2 norm over its places; the input of summed convolutions is that of all together."""
     found = unit_layers(model)
@@ -94,7 +94,7 @@ def _displacements(model: Model, start: torch.Tensor, end: torch.Tensor) -> Move
 
     def keep(module: nn.Module, given: torch.Tensor, output: torch.Tensor) -> None:
         inputs[module] = given.unflatten(0, (2, -1)).diff(dim=0)[0].flatten(1).norm(dim=1)
-        change = units_second(model, module, output).unflatten(0, (2, -1)).diff(dim=0)[0]
+        change = move_units_second(model, module, output).unflatten(0, (2, -1)).diff(dim=0)[0]
         outputs[module] = change.reshape(*change.shape[:2], -1).norm(dim=2)
 
     watched = {module: module for layer in found for module in (layer.norm, *layer.sources) if module is not None}
@@ -109,13 +109,13 @@ def _displacements(model: Model, start: torch.Tensor, end: torch.Tensor) -> Move
     }
 
 
-def _inputs_and_slopes(
+def _find_inputs_and_slopes(
     model: Model, data: Images, found: dict[str, nn.Module]
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """By layer: its inputs (N, D), and the gradients (N, D) of each sample's loss with its published label."""
     parts: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in found}
     given: dict[str, torch.Tensor] = {}
-    for images, labels in _batches(model, data):
+    for images, labels in _iterate_batches(model, data):
         start = model.embed(images).requires_grad_()
         with watch(found, lambda name, inputs, outputs: given.update({name: inputs})):
             loss = F.cross_entropy(model.network(start).float(), labels, reduction="sum")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.networks.inside import units_second, watch
+from workflow_scripts.networks.inside import move_units_second, watch
 from workflow_scripts.networks.model import Model
 
 AT_ONCE = 128
@@ -75,7 +75,7 @@ def evaluate_units(
     for rows in torch.arange(len(images), device=images.device).split(AT_ONCE):
         copies = max(1, AT_ONCE // len(rows))
         forward += len(rows) * (1 + copies)
-        for name, judged in _layers(model, images[rows], labels[rows], signs[rows], reversal, copies):
+        for name, judged in _evaluate_layers(model, images[rows], labels[rows], signs[rows], reversal, copies):
             totals[name] = totals.get(name, 0) + judged
             forward += len(rows) * judged[0].numel()
             backward += len(rows) * judged.shape[2]
@@ -85,7 +85,7 @@ def evaluate_units(
     return UnitResponses(hits, losses, len(images), forward, backward)
 
 
-def _layers(
+def _evaluate_layers(
     model: Model, images: torch.Tensor, labels: torch.Tensor, signs: torch.Tensor, reversal: Reversal, copies: int
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Each layer with float64 (2, candidates, units): hits and losses, summed over the images.
@@ -122,7 +122,8 @@ def _hits_and_losses(model: Model, candidates: list[torch.Tensor], labels: torch
 
 
 def unit_outputs(model: Model, images: torch.Tensor, summed: bool = False) -> dict[str, torch.Tensor]:
-    """The outputs (B, units, …) of every layer whose outputs are units, in the order of execution.
+    """Copies of the outputs (B, units, …), on which the network may go on in place, of every layer whose outputs are
+    units, in the order of execution.
 
     summed: in place of those of a residual branch's last convolution, the sum behind it.
     """
@@ -131,7 +132,7 @@ def unit_outputs(model: Model, images: torch.Tensor, summed: bool = False) -> di
     watched = {name: model.network.get_submodule(sums.get(name, name)) for name in units}
 
     def keep(name: str, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
-        found[name] = units_second(model, units[name], outputs)
+        found[name] = move_units_second(model, units[name], outputs).clone()
 
     with watch(watched, keep):
         model(images)

@@ -8,7 +8,7 @@ from torch import nn
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.networks.inside import units_second, watch
+from workflow_scripts.networks.inside import move_units_second, watch
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import BATCH, logits
 
@@ -30,7 +30,7 @@ def trigger_activated_change(model: Model, test: Images, truth: Truth) -> dict[s
     found[FEATURES] = torch.zeros(model.classifier.in_features)
 
     def add(name: str, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
-        found[name] += _change(inputs if name == FEATURES else units_second(model, watched[name], outputs))
+        found[name] += _change(inputs if name == FEATURES else move_units_second(model, watched[name], outputs))
 
     with watch({**watched, FEATURES: model.classifier}, add):
         for start in range(0, len(clean), BATCH // 2):  # pairs in one batch: no layer's activations are kept

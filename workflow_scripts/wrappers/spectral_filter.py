@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.networks.inside import find_stage, stage_activations
 from workflow_scripts.networks.model import Model, Protocol, Wrapper
 from workflow_scripts.networks.spectrum import SpectralFilter, Spectrum
@@ -38,7 +39,12 @@ class Filtered(Spectrum, Wrapper):
         blank = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=model.mean.device)
         shape = stage_activations(model, name, blank).shape[1:]
         parts: OrderedDict[str, nn.Module] = OrderedDict(stage=stage, filter=SpectralFilter(self, shape.numel()))
-        if self.norm == "always" or (self.norm == "auto" and not _normalized_after(model.network, stage)):
+        if self.norm == "always" or (self.norm == "auto" and not _is_normalized_after(model.network, name)):
+            if len(shape) != 3:
+                raise UserError(
+                    f"eigenguard: norm is {self.norm!r}, which normalizes channels, but stage {self.stage} of "
+                    f"{model.name} gives {tuple(shape)}; never is the norm for every network"
+                )
             parts["norm"] = nn.BatchNorm2d(shape[0])
         model.network.set_submodule(name, nn.Sequential(parts).to(model.mean.device))
 
@@ -48,8 +54,8 @@ class Filtered(Spectrum, Wrapper):
                 module.running = protocol.name == "running"
 
 
-def _normalized_after(network: nn.Module, stage: nn.Module) -> bool:
-    """Whether a batch normalisation comes after this stage, in the order in which the network names its parts."""
-    parts = list(network.children())
-    later = parts[next(i for i, part in enumerate(parts) if part is stage) + 1 :]
-    return any(isinstance(module, nn.BatchNorm2d) for part in later for module in part.modules())
+def _is_normalized_after(network: nn.Module, stage: str) -> bool:
+    """Whether a batch normalization comes after this stage, in the order in which the network names its parts."""
+    names = [name for name, _ in network.named_modules()]
+    last = max(place for place, name in enumerate(names) if f"{name}.".startswith(f"{stage}."))
+    return any(isinstance(network.get_submodule(name), nn.BatchNorm2d) for name in names[last + 1 :])
