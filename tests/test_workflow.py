@@ -139,7 +139,7 @@ def test_a_probe_stands_on_its_extractor_and_a_filter_is_asked_by_protocol(copy:
     asked = [row["protocol"] for row in rows if row["defense"] == "eigenguard"]
     assert sorted(asked) == ["homogeneous", "mixed", "running"]
     costs = pq.read_table(copy / "results/costs.parquet").to_pylist()
-    assert all((row["extractor_seconds"] > 0) == row["model"].startswith("probe") for row in costs)
+    assert all((row["auxiliary_seconds"] > 0) == row["model"].startswith("probe") for row in costs)
     assert "eigenguard [mixed]" in (copy / "results/tables/tiny.md").read_text()
     (scores,) = (copy / "results/analyses/neuron_scores").rglob("probe+extractor~supervised/holder.parquet")
     assert len(pq.read_table(scores)) == 512 + 256, "every neuron of the head"
@@ -210,8 +210,18 @@ def test_collect_refuses_what_is_stale(copy: Path) -> None:
     output = snakemake(
         copy, "--rerun-triggers", "mtime", "--forcerun", "collect", "--", "results/metrics.parquet", fails=True
     )
-    assert re.search(r"backstop: results/artifacts/.*clp/model.safetensors is stale", output)
+    assert re.search(r"backstop: results/artifacts/.*clp/\S+ is stale", output)
     assert "Traceback" not in output
+
+
+def test_collect_notices_a_file_in_anothers_place(copy: Path) -> None:
+    """Of the same size and time, as `cp -p` leaves it: neither that of the cell, nor what the cell was evaluated on."""
+    model, other = (copy / VICTIM / name / "model.safetensors" for name in ("clp", "abl"))
+    times = model.stat()
+    shutil.copy(other, model)
+    os.utime(model, ns=(times.st_atime_ns, times.st_mtime_ns))
+    output = snakemake(copy, "--forcerun", "collect", "--", "results/metrics.parquet", fails=True)
+    assert re.search(r"backstop: results/artifacts/.*clp/model.safetensors is stale", output)
 
 
 def test_partial_tables_name_the_rest(copy: Path) -> None:
