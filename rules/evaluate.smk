@@ -1,3 +1,6 @@
+import functools
+
+
 def cells_shown(cells):
     """The cells to be shown: all, or with `--config partial=true` those that have been evaluated."""
     return [cell for cell in cells if not CONFIG.partial or exists(f"{DEFENSE}/metrics.json".format(**cell._asdict()))]
@@ -8,6 +11,7 @@ def files_of_cells(path):
     return lambda w: [path(cell) for cell in cells_shown(CELLS)]
 
 
+@functools.cache
 def costs_before(cell):
     """Where the costs stand of the auxiliaries and the detectors behind a cell."""
     return [costs_of(file) for file in artifacts_behind([cell]).values() if file.step in ("train_auxiliary", "detect")]

@@ -66,8 +66,7 @@ class Kept(NamedTuple):
     @classmethod
     def of(cls, step: str, template: str, w: Any, **changed: str) -> "Kept":
         """The file of these wildcards, some of them changed; the template's are those of the rule that makes it."""
-        names = [name for _, name, _, _ in Formatter().parse(template) if name]
-        values = {name: changed[name] if name in changed else getattr(w, name) for name in names}
+        values = {name: changed[name] if name in changed else getattr(w, name) for name in _wildcards_of(template)}
         return cls(step, template.format(**values), Wildcards(**values))
 
 
@@ -77,6 +76,11 @@ class Planned(NamedTuple):
     needs: tuple[Need, ...]
     code: frozenset[fingerprint.Definition]
     params: dict[str, Any]
+
+
+@functools.cache
+def _wildcards_of(template: str) -> tuple[str, ...]:
+    return tuple(name for _, name, _, _ in Formatter().parse(template) if name)
 
 
 @dataclass(frozen=True, eq=False)
