@@ -12,9 +12,9 @@ import yaml
 from checkout import HERE, TINY, copy_of_checkout, snakemake
 
 from workflow_scripts.common import catalog, config, fingerprint
-from workflow_scripts.common.catalog import ROOT
 from workflow_scripts.common.fingerprint import PLANNING, find_reachable
 from workflow_scripts.common.plan import STEPS, Planner, Wildcards
+from workflow_scripts.common.source import ROOT, parse_source
 
 RECORDER = '''
 """Imported at the start of every Python process: records which functions of the library a job's script calls."""
@@ -86,7 +86,7 @@ def covered(record: dict[str, Any], planner: Planner) -> frozenset[fingerprint.D
 
 def definition_at(path: Path, line: int) -> str:
     """The name at the top of a file whose definition has this line; `` where it has none."""
-    for node in catalog.parse_source(path).body:
+    for node in parse_source(path).body:
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
         if first <= line <= (node.end_lineno or first):
             names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
@@ -132,7 +132,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def clear() -> None:
     """Forget what was read of the sources."""
-    for function in (catalog.parse_source, fingerprint._read_source, fingerprint._find_references, fingerprint._digest):
+    for function in (parse_source, fingerprint._read_source, fingerprint._find_references, fingerprint._digest):
         function.cache_clear()
     for function in (fingerprint._strip_texts, fingerprint.find_reachable, fingerprint.of_code):
         function.cache_clear()

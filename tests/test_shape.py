@@ -9,8 +9,8 @@ import pytest
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.arguments import ARGUMENTS, NAMED, READERS
-from workflow_scripts.common.catalog import ROOT
 from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.source import ROOT, parse_source
 
 ORDER = (
     *("common", "networks", "jobs", "training", "techniques", "units"),
@@ -23,7 +23,7 @@ ORDER = (
 def imports_of(path: Path) -> set[str]:
     """The folders, and the files at the top, that a file imports from, wherever in it."""
     found = set()
-    for node in ast.walk(catalog.parse_source(path)):
+    for node in ast.walk(parse_source(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{ROOT.name}."):
             found.add((node.module or "").split(".")[1])
         if isinstance(node, ast.ImportFrom) and node.module == ROOT.name:
@@ -51,7 +51,7 @@ def test_common_never_imports_torch() -> None:
 
 
 def test_every_reader_that_an_argument_names_exists() -> None:
-    tree = catalog.parse_source(ROOT.parent / f"{READERS.replace('.', '/')}.py")
+    tree = parse_source(ROOT.parent / f"{READERS.replace('.', '/')}.py")
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     public = {name for name in functions if not name.startswith("_")}
     assert {argument.reader for argument in ARGUMENTS.values()} | set(NAMED.values()) == public

@@ -14,8 +14,8 @@ from typing import Any
 from workflow_scripts.common import fields
 from workflow_scripts.common.arguments import may_ask_for
 from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.source import ROOT, find_lineage, find_method_class, resolve_alias
 
-ROOT = Path(__file__).resolve().parents[1]
 BASES = {
     "datasets": "Dataset",
     "models": "Architecture",
@@ -87,15 +87,15 @@ def describe(kind: str, method: str) -> Method:
     if method not in list_methods(kind):
         raise UserError(f"no {method!r} among the {kind}; there are: {join_names(list_methods(kind))}")
     path = source_file(kind, method)
-    node = _method_class(path, BASES[kind])
+    node = find_method_class(path, BASES[kind])
     found: dict[str, fields.Field] = {}
     traits: dict[str, Any] = {}
     asks: tuple[str, ...] = ()
-    for home, owner in reversed(_lineage(path, node)):
+    for home, owner in reversed(find_lineage(path, node)):
         for part in owner.body:
             match part:
                 case ast.AnnAssign(target=ast.Name(id=key), annotation=kind_, value=default) if default:
-                    found[key] = fields.parse_annotation(key, _resolve_alias(home, kind_), ast.literal_eval(default))
+                    found[key] = fields.parse_annotation(key, resolve_alias(home, kind_), ast.literal_eval(default))
                 case ast.Assign(targets=[ast.Name(id=key)], value=ast.Constant() | ast.Tuple() as value):
                     traits[key] = ast.literal_eval(value)
                 case ast.FunctionDef(name="__call__"):
@@ -125,68 +125,6 @@ def _check_asks(path: Path, method: Method) -> None:
             f"{path.name}: one of the {method.kind} has no victim's model, so that clean_victim is of the architecture "
             'that a field names; add `surrogate: ModelName = "preact_resnet18"`'
         )
-
-
-@functools.cache
-def parse_source(path: Path) -> ast.Module:
-    """The syntax tree of a file of this project."""
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def imported_names(path: Path) -> dict[str, Path]:
-    """Names that a file imports from this project at its top, each with the file that defines it."""
-    found = {}
-    for node in parse_source(path).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == ROOT.name:
-            base = ROOT.parent.joinpath(*(node.module or "").split("."))
-            for alias in node.names:
-                places = (base / f"{alias.name}.py", base.with_suffix(".py"), base / "__init__.py")
-                found[alias.asname or alias.name] = next(place for place in places if place.exists())
-    return found
-
-
-def _method_class(path: Path, base: str) -> ast.ClassDef:
-    """The one dataclass of a method's file that derives from the base of its kind, not counting those that another of
-    them derives from."""
-    nodes = [n for n in parse_source(path).body if isinstance(n, ast.ClassDef) and _is_dataclass(n)]
-    derived = [n for n in nodes if not base or any(owner.name == base for _, owner in _lineage(path, n))]
-    parents = {owner.name for n in derived for _, owner in _lineage(path, n)[1:]}
-    found = [n for n in derived if n.name not in parents]
-    if len(found) != 1:
-        wanted = f"one dataclass that derives from {base}" if base else "one dataclass"
-        raise UserError(
-            f"{path.parent.name}/{path.name}: it must define {wanted}; it has {join_names(n.name for n in found)}"
-        )
-    return found[0]
-
-
-def _is_dataclass(node: ast.ClassDef) -> bool:
-    return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
-
-
-def _lineage(path: Path, node: ast.ClassDef) -> list[tuple[Path, ast.ClassDef]]:
-    """The class and the project's classes that it inherits from, nearest first, each with its file."""
-    found = [(path, node)]
-    for base in (ast.unparse(b) for b in node.bases):
-        home = imported_names(path).get(base, path)
-        parents = (n for n in parse_source(home).body if isinstance(n, ast.ClassDef) and n.name == base)
-        for parent in parents:
-            found += _lineage(home, parent)
-    return found
-
-
-def _resolve_alias(path: Path, annotation: ast.expr) -> ast.expr:
-    """What `Scheme` stands for, where a file of this project says `Scheme = Literal[...]`."""
-    if not isinstance(annotation, ast.Name):
-        return annotation
-    home = imported_names(path).get(annotation.id, path)
-    for node in parse_source(home).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript(value=ast.Name(id="Literal")) as value):
-                if name == annotation.id:
-                    return value
-    return annotation
 
 
 def resolve(kind: str, spelling: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:

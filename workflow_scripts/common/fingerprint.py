@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workflow_scripts.common.arguments import READERS
-from workflow_scripts.common.catalog import ROOT, describe, parse_source, source_file
+from workflow_scripts.common.catalog import describe, source_file
+from workflow_scripts.common.source import ROOT, parse_source
 
 PLANNING = frozenset(
     ROOT / "common" / f"{name}.py"
-    for name in ("arguments", "catalog", "config", "fields", "fingerprint", "plan", "studies")
+    for name in ("arguments", "catalog", "config", "fields", "fingerprint", "grid", "plan", "source", "studies")
 )
 """What these decide reaches a job as its parameters and inputs."""
 Definition = tuple[Path, str]

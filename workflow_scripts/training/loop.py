@@ -1,6 +1,7 @@
 """The one training loop: victims, fine-tuning, unlearning and masks differ in their data, recipe and step."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 import torch
@@ -61,17 +62,9 @@ def train(
     epochs = recipe.epochs if steps is None else -(-steps // len(loader))
     for epoch in range(epochs):
         model.train()
-        total = torch.zeros(3, device=run.device)  # summed there: asking for a number each step would stall a GPU
         left = None if steps is None else steps - epoch * len(loader)
-        for place, batch in enumerate(islice(loader, left)):
-            optimizer.zero_grad()
-            logits, value = step(batch)
-            lr = recipe.lr_at(epoch, (epoch + place / len(loader)) / recipe.epochs)
-            optimizer.step(lr)
-            if after_step is not None:
-                after_step()
-            hits = (logits.detach().argmax(1) == batch.labels).sum()
-            total += torch.stack([value.detach() * len(batch.labels), hits, hits.new_tensor(len(batch.labels))])
+        rate = functools.partial(_learning_rate, recipe, epoch, len(loader))
+        total, lr = _run_epoch(islice(loader, left), step, optimizer, rate, after_step)
         mean, accuracy = (total[:2] / total[2]).tolist()
         run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
         model.eval()
@@ -81,6 +74,31 @@ def train(
         if until is not None and until():
             break
     model.eval()
+
+
+def _learning_rate(recipe: Recipe, epoch: int, batches: int, place: int) -> float:
+    return recipe.lr_at(epoch, (epoch + place / batches) / recipe.epochs)
+
+
+def _run_epoch(
+    batches: Iterable[Batch],
+    step: Step,
+    optimizer: Optimizer,
+    rate: Callable[[int], float],
+    after_step: Callable[[], object] | None,
+) -> tuple[torch.Tensor, float]:
+    """The sums of losses, hits and images (3,), and the last learning rate."""
+    total, lr = torch.zeros(3), 0.0
+    for place, batch in enumerate(batches):
+        optimizer.zero_grad()
+        logits, value = step(batch)
+        optimizer.step(lr := rate(place))
+        if after_step is not None:
+            after_step()
+        hits = (logits.detach().argmax(1) == batch.labels).sum()
+        sums = torch.stack([value.detach() * len(batch.labels), hits, hits.new_tensor(len(batch.labels))])
+        total = total.to(sums.device) + sums  # there: asking for a number each step would stall a GPU
+    return total, lr
 
 
 def make_step(model: Model, loss: Loss) -> Step:

@@ -1,0 +1,115 @@
+"""A study's grid into cells, each in its one spelling; what cannot be is said here."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from workflow_scripts.common import catalog
+from workflow_scripts.common.cells import Cell, format_ratio
+from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping
+from workflow_scripts.common.errors import UserError, join_names
+
+
+def expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
+    grid = check_mapping(raw, "grid")
+    check_keys(grid, Cell._fields, "grid")
+    for axis in Cell._fields:
+        if grid.get(axis) in (None, []):
+            raise UserError(f"grid: {axis} is missing; a cell is made of {join_names(Cell._fields)}")
+    datasets = [config.dataset] if config.dataset else as_list(grid["dataset"])
+    for dataset in datasets:
+        if not isinstance(dataset, str) or dataset not in config.datasets:
+            raise UserError(
+                f"grid: no dataset {dataset!r} in the configuration; there are: {join_names(config.datasets)}"
+            )
+    seeds = [_read_seed(seed) for seed in as_list(grid["seed"])]
+    ratios = [_read_ratio(ratio) for ratio in as_list(grid["ratio"])]
+    for dataset, attack, ratio in itertools.product(datasets, as_list(grid["attack"]), ratios):
+        settings = config.settings_of(dataset)
+        replaced = settings if config.dataset else {}
+        models = [
+            s
+            for entry in as_list(grid["model"])
+            for s in _expand_spellings("models", entry, settings, replaced.get("replace_models", {}))
+        ]
+        defenses = [s for entry in as_list(grid["defense"]) for s in _expand_spellings("defenses", entry, settings)]
+        for spelling in _expand_spellings("attacks", attack, settings):
+            largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelling), math.inf)
+            share = _check_attack(spelling, min(ratio, largest), dataset, config)
+            for kind, own in (("attacks", [spelling]), ("models", models), ("defenses", defenses)):
+                for method in own:
+                    _check_auxiliaries(kind, method, spelling, settings)
+            for model, seed, defense in itertools.product(models, seeds, defenses):
+                yield Cell(dataset, model, spelling, share, seed, defense)
+
+
+def _expand_spellings(
+    kind: str, entry: Any, settings: dict[str, Any], replaced: dict[str, str] | None = None
+) -> Iterator[str]:
+    """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`, each in its one canonical form."""
+    if isinstance(entry, str):
+        method, *pairs = entry.split("+")
+        if not all("~" in pair for pair in pairs):
+            raise UserError(f"grid: {entry!r} is no spelling of a method; say name or name+key~value")
+        entry = {method: dict(pair.split("~", 1) for pair in pairs)}
+    for method, fields in check_mapping(entry, f"grid, {kind}").items():
+        name = (replaced or {}).get(method, method)
+        chosen = check_mapping(fields, f"grid, {method}")
+        for values in itertools.product(*map(as_list, chosen.values())):
+            yield catalog.canonical_spelling(kind, name, dict(zip(chosen, values, strict=True)), settings)
+
+
+def _read_seed(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UserError(f"grid: seed is {value!r}; it must be a whole number at least 0")
+    return str(value)
+
+
+def _read_ratio(value: Any) -> float:
+    try:
+        return float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        raise UserError(f"grid: ratio is {value!r}; it must be a number above 0 and at most 1") from None
+
+
+def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> str:
+    """The ratio as it stands in a path; UserError where the attack cannot have it on this dataset."""
+    name = catalog.method_name(spelling)
+    if name == "none":
+        return "0"
+    if not 0 < ratio <= 1:
+        raise UserError(f"grid: ratio is {ratio:g} for {name}; it must be above 0 and at most 1")
+    counts = _find_class_counts(dataset, config)
+    target = catalog.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
+    if counts and target >= len(counts):
+        raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
+    if (
+        counts
+        and catalog.describe("attacks", name).traits.get("clean_label")
+        and round(ratio * sum(counts)) > counts[target]
+    ):
+        raise UserError(
+            f"grid: {name} is clean-label and ratio {ratio:g} asks for {round(ratio * sum(counts))} images of class "
+            f"{target}, which has {counts[target]} in {dataset}: the ratio may be at most "
+            f"{counts[target] / sum(counts):.4f}"
+        )
+    return format_ratio(ratio)
+
+
+def _check_auxiliaries(kind: str, spelling: str, attack: str, settings: dict[str, Any]) -> None:
+    """UserError where a method stands on a network that cannot be trained on this attack's images."""
+    chosen = catalog.resolve(kind, spelling, settings)
+    for key, named in catalog.describe(kind, catalog.method_name(spelling)).named.items():
+        published = named == "auxiliaries" and "poisoned_train" in catalog.describe("auxiliaries", chosen[key]).asks
+        if published and (catalog.is_implant(attack) or kind == "attacks"):
+            raise UserError(
+                f"grid: {attack} publishes its images together with what it makes, so {chosen[key]} cannot be trained "
+                f"on them before {spelling}; choose one of clean images"
+            )
+
+
+def _find_class_counts(dataset: str, config: Config) -> Sequence[int]:
+    """Training images of each class, where the loader says so; otherwise the poisoning step checks them."""
+    loader, fields = config.loader(dataset)
+    return () if fields["reserve"] else catalog.describe("datasets", loader).traits.get("train_counts", ())
