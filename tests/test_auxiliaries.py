@@ -17,8 +17,7 @@ from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks import weights
-from workflow_scripts.networks.extractor import penultimate
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Model, penultimate
 from workflow_scripts.techniques.contrastive import Contrastive, make_two_views, nt_xent, pretrain, projection_head
 from workflow_scripts.training.augmentation import color_jitter, gaussian_blur, hue_rotations, random_resized_crop
 from workflow_scripts.training.inference import iterate_batches

@@ -19,8 +19,7 @@ from workflow_scripts.common.truth import Truth
 from workflow_scripts.defenses.hid import lowest_loss_mask, with_head
 from workflow_scripts.models.probe import Probe
 from workflow_scripts.networks import weights
-from workflow_scripts.networks.extractor import Extractor
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.techniques.mixmatch import MixMatch, cycle_batches, mixmatch, sharpen
 from workflow_scripts.training.inference import accuracy, logits
 from workflow_scripts.training.loader import Batch

@@ -24,8 +24,7 @@ from workflow_scripts.defenses.clp import lipschitz_bounds
 from workflow_scripts.figures.score_density import ScoreDensity
 from workflow_scripts.models.probe import Probe
 from workflow_scripts.networks import weights
-from workflow_scripts.networks.extractor import Extractor
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.training.inference import accuracy, logits
 from workflow_scripts.training.loop import train as fit
 from workflow_scripts.units.layers import unit_layers

@@ -23,9 +23,9 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.clp import lipschitz_bounds
 from workflow_scripts.networks import weights
 from workflow_scripts.networks.architecture import Architecture
-from workflow_scripts.networks.extractor import Extractor
-from workflow_scripts.networks.inside import find_stage, stage_activations, watch
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.inside import find_stage, stage_activations
+from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.training.inference import iterate_batches, logits
 from workflow_scripts.training.loop import train as fit
 from workflow_scripts.units.layers import unit_layers

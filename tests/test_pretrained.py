@@ -19,8 +19,7 @@ from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.models.encoder import import_library
 from workflow_scripts.networks import weights
-from workflow_scripts.networks.extractor import Extractor, penultimate
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Extractor, Model, penultimate
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loop import train as fit
 

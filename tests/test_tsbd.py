@@ -21,8 +21,7 @@ from workflow_scripts.defenses import tsbd as module
 from workflow_scripts.defenses.tsbd import reinitialize, select_weights
 from workflow_scripts.models.preact_resnet18 import PreActResNet18
 from workflow_scripts.models.probe import Probe
-from workflow_scripts.networks.extractor import in_float32
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.techniques.sharpness import ActivenessAware
 from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy

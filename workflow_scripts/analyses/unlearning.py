@@ -17,7 +17,8 @@ from workflow_scripts.common.fields import Count, Positive, Share, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.networks.inside import move_units_second, watch
+from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.inside import move_units_second
 from workflow_scripts.networks.model import Model
 from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy, logits

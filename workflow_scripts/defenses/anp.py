@@ -13,8 +13,7 @@ from workflow_scripts.common.fields import Count, NonNegative, Positive, Positiv
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import HoldoutDefense
-from workflow_scripts.networks.extractor import in_float32
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.training.loader import Batch
 from workflow_scripts.training.loop import train

@@ -11,8 +11,7 @@ from workflow_scripts.common.fields import Byte, Count, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import FineTuningDefense
-from workflow_scripts.networks.extractor import in_float32
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import iterate_batches

@@ -14,8 +14,7 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.defenses._holder import HolderPruningDefense
 from workflow_scripts.models.probe import Probe
 from workflow_scripts.networks import weights
-from workflow_scripts.networks.extractor import Extractor
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.techniques.contrastive import Contrastive, pretrain
 from workflow_scripts.techniques.fixmatch import fixmatch
 from workflow_scripts.techniques.mixmatch import mixmatch

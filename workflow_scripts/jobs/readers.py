@@ -15,8 +15,7 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.jobs.job import Job
 
 if TYPE_CHECKING:
-    from workflow_scripts.networks.extractor import Extractor
-    from workflow_scripts.networks.model import Model
+    from workflow_scripts.networks.model import Extractor, Model
 
 
 def run(job: Job, name: str) -> Run:
@@ -103,6 +102,6 @@ def _extractor(job: Job, axis: str) -> "Extractor | None":
     """The frozen network that an architecture stands on, where it has one."""
     if f"{axis}_extractor" not in job.inputs:
         return None
-    from workflow_scripts.networks.extractor import Extractor
+    from workflow_scripts.networks.model import Extractor
 
     return Extractor(auxiliary(job, f"{axis}_extractor"))

@@ -1,34 +1,11 @@
-"""Looking inside a network while it is asked: modules by name, units, stages, running statistics."""
-
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TypeVar
+"""Looking inside a network while it is asked: its units, its stages."""
 
 import torch
 from torch import nn
 
 from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.networks.hooks import watch
 from workflow_scripts.networks.model import Model
-
-Key = TypeVar("Key", bound=Hashable)
-
-
-@contextmanager
-def watch(modules: Mapping[Key, nn.Module], see: Callable[[Key, torch.Tensor, torch.Tensor], object]) -> Iterator[None]:
-    """A block in which `see` is told, whenever one of the modules runs, its key, its (first) input and its output."""
-
-    def hook(key: Key) -> Callable[..., None]:
-        def tell(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            see(key, inputs[0], output)
-
-        return tell
-
-    hooks = [module.register_forward_hook(hook(key)) for key, module in modules.items()]
-    try:
-        yield
-    finally:
-        for handle in hooks:
-            handle.remove()
 
 
 def move_units_second(model: Model, module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
@@ -55,16 +32,3 @@ def stage_activations(model: Model, stage: str, images: torch.Tensor) -> torch.T
         model.eval()(images)
     model.train(training)
     return caught[0]
-
-
-@contextmanager
-def keep_running_statistics(model: nn.Module) -> Iterator[None]:
-    """A block in which batches are normalized by themselves, in training mode, and no running statistics move."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True

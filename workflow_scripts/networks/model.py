@@ -1,7 +1,8 @@
 """A model: a network that takes raw images, with what is needed to build it again."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+import copy
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -9,9 +10,7 @@ from torch import nn
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.networks.architecture import Architecture, Head
-
-if TYPE_CHECKING:
-    from workflow_scripts.networks.extractor import Extractor
+from workflow_scripts.networks.hooks import watch
 
 
 @dataclass(frozen=True)
@@ -150,3 +149,37 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+class Extractor:
+    """A model as a frozen function from images to features: the inputs of its classifier. Gradients pass through to
+    the images. No Module, so that it is neither trained nor saved with the model above it."""
+
+    def __init__(self, model: Model):
+        self.model = model.requires_grad_(False).eval()
+        self.width = model.classifier.in_features
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 features (B, width) of images (B, C, H, W): uint8, or float in [0, 1]."""
+        return penultimate(self.model, images)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Extractor":
+        return self  # frozen: copies of a probe share it
+
+
+def penultimate(model: Model, images: torch.Tensor) -> torch.Tensor:
+    """float32 (B, D): what the classifier is given when the model is asked about these images."""
+    caught: list[torch.Tensor] = []
+    with watch({"": model.classifier}, lambda name, inputs, outputs: caught.append(inputs.float())):
+        model(images)
+    return caught[0]
+
+
+def in_float32(model: Model) -> Model:
+    """A copy that computes in float32, and so does what is below it: where small differences or the signs of small
+    gradients count, bfloat16 says little."""
+    copied = copy.deepcopy(model)
+    copied.recipe = replace(model.recipe, precision="fp32")
+    if model.extractor:
+        copied.extractor = Extractor(in_float32(model.extractor.model))
+    return copied

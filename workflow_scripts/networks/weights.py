@@ -14,8 +14,7 @@ from workflow_scripts.common import catalog, files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.run import Run
-from workflow_scripts.networks.extractor import Extractor
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.networks.recipe import Recipe
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.networks.inside import keep_running_statistics
+from workflow_scripts.networks.hooks import keep_running_statistics
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.networks.inside import keep_running_statistics
+from workflow_scripts.networks.hooks import keep_running_statistics
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loader import Batch
 

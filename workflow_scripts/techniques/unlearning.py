@@ -8,8 +8,7 @@ import torch.nn.functional as F
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
-from workflow_scripts.networks.extractor import in_float32
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import extract_features, logits, predicted_class
 from workflow_scripts.training.loop import Loss, train

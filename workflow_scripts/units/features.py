@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from workflow_scripts.networks.extractor import penultimate
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Model, penultimate
 from workflow_scripts.training import inference
 
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
-from workflow_scripts.networks.extractor import in_float32
-from workflow_scripts.networks.inside import move_units_second, watch
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.inside import move_units_second
+from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.units.layers import unit_layers
 

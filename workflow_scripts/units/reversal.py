@@ -7,7 +7,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.networks.inside import move_units_second, watch
+from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.inside import move_units_second
 from workflow_scripts.networks.model import Model
 
 AT_ONCE = 128

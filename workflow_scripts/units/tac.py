@@ -8,7 +8,8 @@ from torch import nn
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
-from workflow_scripts.networks.inside import move_units_second, watch
+from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.inside import move_units_second
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import BATCH, logits
 
