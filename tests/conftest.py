@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -76,10 +77,17 @@ def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: 
         "truth": lambda: secret(digits[1]),
         "ratio": lambda: 0.1,
         "run": lambda: Run("digits", 0),
+        "defense": lambda: quick("defenses", "clp"),
+        "log": lambda: logged("clp"),
         "auxiliaries": victim,
         "datasets": lambda: digits[0],
         "detectors": lambda: Scores(digits[0].index, np.zeros(400), np.arange(400) < 40),
     }
+
+    def logged(name: str) -> pa.Table:
+        run = Run("digits", 0)
+        quick("defenses", name)(**handed("defenses", name, run=run))
+        return run.log_table()
 
     def handed(kind: str, name: str, **changed: Any) -> dict[str, Any]:
         described = catalog.describe(kind, name)

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import tracemalloc
+from workflow_scripts.datasets import from_arrays
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,18 @@ def test_digits_are_what_the_loader_declares() -> None:
     assert train.images.shape == (1347, 16, 16, 3) and len(test) == 450
     assert tuple(np.bincount(train.labels)) == Digits.train_counts
     values = train.images.reshape(-1, 3) / 255
+    assert np.allclose(values.mean(0), train.format.mean) and np.allclose(values.std(0), train.format.std)
+
+
+def test_counting_pixels_needs_no_copy_of_them() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6000, 32, 32, 3), np.uint8)
+    labels = np.zeros(6000, np.int64)
+    tracemalloc.start()
+    train, _ = from_arrays((images, labels), (images[:10], labels[:10]), ["all"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < images.nbytes  # it was eight times that
+    values = images.reshape(-1, 3) / 255
     assert np.allclose(values.mean(0), train.format.mean) and np.allclose(values.std(0), train.format.std)
 
 

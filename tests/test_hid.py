@@ -115,6 +115,18 @@ def test_mixmatch_looks_at_no_label_of_the_unlabeled(
     assert all(torch.equal(*pair) for pair in zip(*learned, strict=True))
 
 
+def test_mixmatch_mixes_the_images_below_a_frozen_extractor(
+    digits: tuple[Images, Images], victim: Callable[[], Model], run: Run
+) -> None:
+    """Features of theirs would be another thing: this used to end in an error of shapes."""
+    shape = Probe(hidden=(8,), epochs=1, batch_size=32)
+    model = weights.build("probe", asdict(shape), digits[0].format, run, Extractor(victim()))
+    before = {key: value.clone() for key, value in model.network.state_dict().items()}
+    mixmatch(model, digits[0][:64], digits[0][64:128], model.recipe, run, phase="semi")
+    assert "diverged" not in run.notes
+    assert any(not torch.equal(value, before[key]) for key, value in model.network.state_dict().items())
+
+
 def test_mixmatch_learns(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> None:
     model = untrained()
     mixmatch(model, digits[0][:160], digits[0][160:], replace(model.recipe, epochs=12), Run("digits", 0), phase="semi")

@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import Hand, quick
 from matplotlib.text import Text
 from synthetic import SYNTHETIC
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Cell, Study, Table
 from workflow_scripts.evaluation.collecting import SCHEMA, summarize
@@ -103,23 +105,33 @@ def long_name(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(VALUES, (attack, "random_pruning+epochs~20+share~0.5+layers~last"), [(0.9, 0.5)] * 3)
 
 
-def analysed(name: str, first_seed: bool, folder: Path) -> list[str]:
+def example(name: str, number: int, hand: Hand) -> Measured:
+    """What an analysis might say: of some a table made up, of any other what it measures of the small victim."""
+    if name in SYNTHETIC:
+        return SYNTHETIC[name](np.random.default_rng(number))
+    found: Measured = quick("analyses", name)(**hand("analyses", name))
+    return found
+
+
+def analysed(name: str, first_seed: bool, folder: Path, hand: Hand) -> list[str]:
     """The files of an analysis of the attacked cells of the study: of all, or of its victims."""
     seeds, every = ("0",) if first_seed else ("0", "1", "2"), "log" in catalog.describe("analyses", name).asks
     chosen = [cell for cell in study().cells if cell.seed in seeds and (every or cell.defense == "none")]
     paths = []
     for i, cell in enumerate(cell for cell in chosen if cell.attack != "none"):
-        table, about = SYNTHETIC[name](np.random.default_rng(i))
+        table, about = example(name, i, hand)
         paths.append(str(folder / f"{name}{i}.parquet"))
         files.write_table(paths[-1], table, {**cell._asdict(), **about})
     return paths
 
 
 @pytest.mark.parametrize("name", catalog.list_methods("figures"))
-def test_a_figure_has_no_labels_that_overlap(name: str, long_name: None, metrics: str, tmp_path: Path) -> None:
+def test_a_figure_has_no_labels_that_overlap(
+    name: str, long_name: None, metrics: str, tmp_path: Path, hand: Hand
+) -> None:
     described = catalog.describe("figures", name)
     asked = [key for key in described.asks if key in catalog.list_methods("analyses")]
-    inputs = {key: analysed(key, described.traits.get("first_seed", False), tmp_path) for key in asked}
+    inputs = {key: analysed(key, described.traits.get("first_seed", False), tmp_path, hand) for key in asked}
     figure = plotting.draw(name, {}, study(), Inputs(metrics=metrics, **inputs))
     output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))
     figure.canvas.draw()

@@ -12,7 +12,7 @@ from conftest import Hand, quick, secret
 from torch import nn
 
 from workflow_scripts.analyses._logged import LoggedUnits, neurons_by_layer, rank_by_suspicion
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import catalog
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -133,10 +133,7 @@ def analyse(digits: tuple[Images, Images], hand: Hand, tmp_path_factory: pytest.
         run, defense = Run("digits", 0), catalog.make("defenses", name, params) if params else quick("defenses", name)
         secrets = {"truth": truth or secret(digits[1]), "defense": defense}
         defense(**hand("defenses", name, run=run, **secrets))
-        path = tmp_path_factory.mktemp(name) / "log.parquet"
-        run.write_log(str(path), {})
-        log = files.read_table(path)[0]
-        return catalog.make("analyses", analysis, {})(**hand("analyses", analysis, log=log, **secrets))
+        return catalog.make("analyses", analysis, {})(**hand("analyses", analysis, log=run.log_table(), **secrets))
 
     return analysed
 

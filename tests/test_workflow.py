@@ -263,6 +263,14 @@ def test_every_study_can_be_planned_as_it_stands_and_on_digits(where: list[str],
     assert jobs["evaluate"] > 1000 and jobs["analyze"] > 100 and jobs["plot"] > len(studies)
 
 
+def test_a_parse_does_not_work_out_what_collect_expects(tmp_path: Path) -> None:
+    """Every job on a cluster parses the Snakefile again."""
+    folder = copy_of_checkout(tmp_path)
+    for rules, function in (("provenance.smk", "def provenance(cells):"), ("evaluate.smk", "def costs_before(cell):")):
+        edit(folder / "rules" / rules, lambda text, f=function: text.replace(f, f"{f}\n    raise AssertionError"))  # type: ignore[misc]
+    assert planned(folder, "results/artifacts/digits/train.parquet") == {"prepare_data": 1}
+
+
 def test_a_large_grid_is_planned_without_torch(tmp_path: Path) -> None:
     folder = copy_of_checkout(tmp_path)
     (folder / "torch.py").write_text("raise ImportError('planning must not import torch')")

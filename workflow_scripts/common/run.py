@@ -55,9 +55,11 @@ class Run:
         """A fact for the metadata of what is made: `diverged` with its reason, `pruned_share`, …"""
         self.notes |= facts
 
-    def write_log(self, path: str, about: dict[str, Any]) -> None:
-        """The log as Parquet, its columns those of all rows; empty where a row has none."""
+    def log_table(self) -> pa.Table:
+        """The log, its columns those of all rows; empty where a row has none."""
         columns = dict.fromkeys(["kind", *(key for row in self.rows for key in row)])
-        files.write_table(
-            path, pa.table({key: files.to_column([row.get(key) for row in self.rows]) for key in columns}), about
-        )
+        return pa.table({key: files.to_column([row.get(key) for row in self.rows]) for key in columns})
+
+    def write_log(self, path: str, about: dict[str, Any]) -> None:
+        """The log as Parquet."""
+        files.write_table(path, self.log_table(), about)
