@@ -3,7 +3,6 @@
 import io
 import pickle
 import tracemalloc
-from workflow_scripts.datasets import from_arrays
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
+from workflow_scripts.datasets import from_arrays
 from workflow_scripts.datasets.cifar10 import Cifar10
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.datasets.parquet import ParquetFile
