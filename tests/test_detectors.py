@@ -56,7 +56,7 @@ def test_ss_flags_one_and_a_half_times_the_share_in_every_class(hand: Hand) -> N
     labels = given["poisoned_train"].labels
     for label in np.unique(labels):
         inside = labels == label
-        assert found.flagged[inside].sum() == round(0.3 * inside.sum())
+        assert found.flagged[inside].sum() == round(1.5 * 0.2 * inside.sum())
         assert found.score[inside & found.flagged].min() >= found.score[inside & ~found.flagged].max()
 
 

@@ -12,8 +12,9 @@ import yaml
 from checkout import HERE, TINY, copy_of_checkout, snakemake
 
 from workflow_scripts.common import catalog, config, fingerprint
+from workflow_scripts.common.arguments import STEPS
 from workflow_scripts.common.fingerprint import PLANNING, find_reachable
-from workflow_scripts.common.plan import STEPS, Planner, Wildcards
+from workflow_scripts.common.plan import Planner, Wildcards
 from workflow_scripts.common.source import ROOT, parse_source
 
 RECORDER = '''

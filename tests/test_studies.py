@@ -1,5 +1,6 @@
 """Configuration and study files into cells: one spelling for a cell, and one clear line for what is wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from workflow_scripts.common import catalog, config, studies
 from workflow_scripts.common.cells import Cell, Study
 from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.fields import Field
 
 SETTINGS = {
     "replace_models": {"preact_resnet18": "preact_small"},
@@ -158,6 +160,22 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_runs(folder: Path, give
     with pytest.raises(UserError, match=message) as error:
         read(folder, **given)
     assert len(str(error.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [("digits", "would say which images are poisoned"), ("mnist", "no dataset of the configuration")],
+)
+def test_a_defense_may_have_other_images_but_not_these(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, extra: str, message: str
+) -> None:
+    told = catalog.describe("defenses", "ft")
+    field = Field("extra", extra, str, names="datasets")
+    asks = replace(told, fields={**told.fields, "extra": field}, asks=(*told.asks, "extra"))
+    known = catalog.describe
+    monkeypatch.setattr(catalog, "describe", lambda kind, name: asks if name == "ft" else known(kind, name))
+    with pytest.raises(UserError, match=message):
+        read(folder, {"defense": "ft"})
 
 
 def test_a_file_that_is_no_yaml(folder: Path) -> None:

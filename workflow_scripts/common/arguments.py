@@ -1,10 +1,11 @@
-"""What a name in a method's signature stands for: who may ask for it, and how it is read. Where it is kept stands in
-rules/common.smk; CONTRIBUTING.md has this table for people, and a test holds the two together."""
+"""What a name in a method's signature stands for: who may ask for it, and how it is read; and what each step reads.
+Where it is kept stands in rules/common.smk; CONTRIBUTING.md has the first table for people, and a test holds the two
+together."""
 
 import importlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 READERS = "workflow_scripts.jobs.readers"
 
@@ -40,6 +41,29 @@ ARGUMENTS = {
 """The threat model. Controls may have what is named there beside a defense's own."""
 NAMED = {"auxiliaries": "auxiliary", "datasets": "images", "detectors": "scores"}
 """How the argument is read that is what a field of the same name names, by the kind of that."""
+
+
+class Step(NamedTuple):
+    """The axis of its method; arguments that the step reads itself; axes whose hyper-parameters its rows carry too."""
+
+    axis: str
+    reads: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    calls: bool = True
+
+
+STEPS = {
+    "prepare_data": Step("dataset"),
+    "draw_holdout": Step("dataset"),
+    "poison": Step("attack", reads=("test",)),
+    "train": Step("model", reads=("model", "poisoned_train")),
+    "implant": Step("attack", reads=("test",)),
+    "train_auxiliary": Step("auxiliary"),
+    "detect": Step("detector"),
+    "defend": Step("defense"),
+    "evaluate": Step("defense", reads=("defended", "test", "truth"), records=("attack", "model"), calls=False),
+    "analyze": Step("analysis", records=("defense", "model")),
+}
 
 
 def may_ask_for(kind: str, control: bool = False) -> set[str]:

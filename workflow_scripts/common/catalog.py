@@ -159,7 +159,7 @@ def _read(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = known[key].read(value)
         except UserError as error:
             raise UserError(f"{method}: {error}") from None
-        if known[key].names and found[key] not in list_methods(known[key].names):
+        if known[key].names not in ("", "datasets") and found[key] not in list_methods(known[key].names):
             there = join_names(list_methods(known[key].names))
             raise UserError(
                 f"{method}: {key} is {value!r}, which is none of the {known[key].names}; there are: {there}"

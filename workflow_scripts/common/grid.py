@@ -40,6 +40,7 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
             for kind, own in (("attacks", [spelling]), ("models", models), ("defenses", defenses)):
                 for method in own:
                     _check_auxiliaries(kind, method, spelling, settings)
+                    _check_datasets(kind, method, dataset, config)
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 yield Cell(dataset, model, spelling, share, seed, defense)
 
@@ -106,6 +107,21 @@ def _check_auxiliaries(kind: str, spelling: str, attack: str, settings: dict[str
             raise UserError(
                 f"grid: {attack} publishes its images together with what it makes, so {chosen[key]} cannot be trained "
                 f"on them before {spelling}; choose one of clean images"
+            )
+
+
+def _check_datasets(kind: str, spelling: str, dataset: str, config: Config) -> None:
+    """UserError where a method names further images that there are none of, or a defender's that are the cell's own:
+    their true labels would say which are poisoned."""
+    chosen = catalog.resolve(kind, spelling, config.settings_of(dataset))
+    for key, named in catalog.describe(kind, catalog.method_name(spelling)).named.items():
+        if named == "datasets" and chosen[key] not in config.datasets:
+            there = join_names(config.datasets)
+            raise UserError(f"grid: {key} of {spelling} is {chosen[key]!r}, no dataset of the configuration: {there}")
+        if named == "datasets" and chosen[key] == dataset and kind != "attacks":
+            raise UserError(
+                f"grid: {key} of {spelling} is {dataset}, whose labels on {dataset} itself would say which images are "
+                "poisoned; name another dataset"
             )
 
 

@@ -8,31 +8,8 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog, fingerprint
-from workflow_scripts.common.arguments import architecture_axis, builds_network, find_reader
+from workflow_scripts.common.arguments import STEPS, architecture_axis, builds_network, find_reader
 from workflow_scripts.common.config import Config
-
-
-class Step(NamedTuple):
-    """The axis of its method; arguments that the step reads itself; axes whose hyper-parameters its rows carry too."""
-
-    axis: str
-    reads: tuple[str, ...] = ()
-    records: tuple[str, ...] = ()
-    calls: bool = True
-
-
-STEPS = {
-    "prepare_data": Step("dataset"),
-    "draw_holdout": Step("dataset"),
-    "poison": Step("attack", reads=("test",)),
-    "train": Step("model", reads=("model", "poisoned_train")),
-    "implant": Step("attack", reads=("test",)),
-    "train_auxiliary": Step("auxiliary"),
-    "detect": Step("detector"),
-    "defend": Step("defense"),
-    "evaluate": Step("defense", reads=("defended", "test", "truth"), records=("attack", "model"), calls=False),
-    "analyze": Step("analysis", records=("defense", "model")),
-}
 
 
 class Need(NamedTuple):
