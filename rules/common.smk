@@ -26,13 +26,24 @@ PLAN = Planner(CONFIG)
 
 def attackers_file(w, file):
     """An attacker's file: beside the model where the attack controls its training."""
-    return Kept.of("implant", f"{VICTIM}/{file}", w) if catalog.is_implant(w.attack) else Kept.of("poison", f"{ATTACK}/{file}", w)
+    step, folder = ("implant", VICTIM) if catalog.is_implant(w.attack) else ("poison", ATTACK)
+    return Kept.of(step, f"{folder}/{file}", w)
 
 
 def victim(w, **changed):
     """The victim of these wildcards but for what is changed."""
-    return Kept.of("implant" if catalog.is_implant(changed.get("attack", w.attack)) else "train",
-                   VICTIM + "/victim.safetensors", w, **changed)
+    step = "implant" if catalog.is_implant(changed.get("attack", w.attack)) else "train"
+    return Kept.of(step, VICTIM + "/victim.safetensors", w, **changed)
+
+
+def clean_victim(w, own):
+    """The clean model, of the cell's architecture or of the one that a method names as its surrogate."""
+    return victim(w, attack="none", ratio="0", model=own.get("surrogate") or w.model)
+
+
+def retrained(w):
+    """What ordinary training makes of the published images: of a data poison, the victim itself."""
+    return Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if catalog.is_implant(w.attack) else victim(w)
 
 
 def evaluated_model(w):
@@ -56,8 +67,8 @@ KEPT = {  # an argument -> the files that it is read from, of the wildcards and 
     "poisoned_train": lambda w, own: [*KEPT["train"](w, own), attackers_file(w, "poison.parquet")],
     "truth": lambda w, own: [attackers_file(w, "truth.parquet")],
     "victim": lambda w, own: [victim(w)],
-    "clean_victim": lambda w, own: [victim(w, attack="none", ratio="0", **({"model": own["surrogate"]} if "surrogate" in own else {}))],
-    "retrained": lambda w, own: [Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if catalog.is_implant(w.attack) else victim(w)],
+    "clean_victim": lambda w, own: [clean_victim(w, own)],
+    "retrained": lambda w, own: [retrained(w)],
     "defended": lambda w, own: [evaluated_model(w)],
     "log": lambda w, own: [Kept.of("defend", DEFENSE + "/log.parquet", w)],
     "model": lambda w, own: KEPT["train"](w, own),    # an architecture is code; its shape is the images'

@@ -112,7 +112,9 @@ class Planner:
         params = {axis: self.method(axis, w)[1] for axis in (rule.axis, *rule.records)}
         asked = dict.fromkeys((*(described.asks if rule.calls else ()), *rule.reads))
         needs = [Need(key, key, described.named.get(key, ""), own) for key in asked]
-        methods = [(kind, name), *(("defenses", self.method(axis, w)[0]) for axis in ("defense",) if axis in asked)]
+        methods = [(kind, name)]
+        if "defense" in asked:
+            methods.append(("defenses", self.method("defense", w)[0]))
         for axis in dict.fromkeys(architecture_axis(rule.axis, key, own) for key in asked if builds_network(key)):
             architecture, params[axis] = self._architecture(axis, own, w)
             methods.append(("models", architecture))
