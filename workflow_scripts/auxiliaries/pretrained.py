@@ -138,11 +138,11 @@ def _transformers(folder: Path) -> Loaded:
         raise ValueError(f"no weights for {join_names(sorted(report['missing_keys'])[:3])}")
     prepare = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     black, white = (np.full((64, 64, 3), value, np.uint8) for value in (0, 255))
-    answers = prepare(images=[black, white], return_tensors="pt")["pixel_values"]
-    low, high = answers.mean((2, 3))  # what it takes off and divides by stands in several keys of its file
+    prepared = prepare(images=[black, white], return_tensors="pt")["pixel_values"]
+    low, high = prepared.mean((2, 3))  # what it takes off and divides by stands in several keys of its file
     mean, std = (-low / (high - low)).tolist(), (1 / (high - low)).tolist()
     interpolation = "bilinear" if prepare.resample == Image.Resampling.BILINEAR else "bicubic"
-    return Loaded(network, config.to_dict(), mean, std, answers.shape[2], interpolation)
+    return Loaded(network, config.to_dict(), mean, std, prepared.shape[2], interpolation)
 
 
 @contextmanager

@@ -92,10 +92,10 @@ class HolderIterativeDefense(HolderPruningDefense):
         features = inference.extract_features(probe, published, own)
         train(probe, features, own, run, phase=f"head {number}")
         self.prune(probe, published, run, suffix=f" (round {number})")
-        answers, labels = inference.logits(probe, features.images), published.labels
-        losses = F.cross_entropy(answers, torch.from_numpy(labels), reduction="none").numpy()
+        predicted, labels = inference.logits(probe, features.images), published.labels
+        losses = F.cross_entropy(predicted, torch.from_numpy(labels), reduction="none").numpy()
         share = min(1.0, self.fraction + self.fraction_step * (number - 1))
-        chosen = lowest_loss_mask(losses, labels, share) & (inference.predicted_class(answers) == labels)
+        chosen = lowest_loss_mask(losses, labels, share) & (inference.predicted_class(predicted) == labels)
         for index in published.index[chosen].tolist():
             run.log("selected", round=number, index=index)
         return probe, chosen

@@ -28,8 +28,8 @@ def predict_under(
     for rows in protocol_batches(protocol, orders[0], orders[1]):
         together = np.concatenate([test[rows[0]], triggered[rows[1]]])
         given = predicted_class(logits(model, together, len(together)))
-        for answers, chosen, part in zip(found, rows, np.split(given, [len(rows[0])]), strict=True):
-            answers[chosen] = part
+        for predictions, chosen, part in zip(found, rows, np.split(given, [len(rows[0])]), strict=True):
+            predictions[chosen] = part
     return found[0], found[1]
 
 

@@ -45,9 +45,9 @@ def fixmatch(
         changed = to_network(strong(others, changes)[: len(others)])
         inputs = torch.cat([images, to_network(weak(others, shifts))]).float() / 255
         logits = model(torch.cat([inputs, changed]))
-        known, guesses, answers = logits.split([len(labels), len(others), len(others)])
-        probability, guessed = guesses.detach().softmax(1).max(1)
-        agreement = (F.cross_entropy(answers, guessed, reduction="none") * (probability >= sure)).mean()
+        known, weak_logits, strong_logits = logits.split([len(labels), len(others), len(others)])
+        probability, guessed = weak_logits.detach().softmax(1).max(1)
+        agreement = (F.cross_entropy(strong_logits, guessed, reduction="none") * (probability >= sure)).mean()
         loss = F.cross_entropy(known, labels) + weight * agreement
         loss.backward()  # type: ignore[no-untyped-call]
         return known, loss

@@ -40,17 +40,17 @@ def unlearn(
 
     def stop() -> bool:
         nonlocal done
-        answers = logits(ascending, augment(torch.from_numpy(data.images), shifts).numpy())
-        if not torch.isfinite(answers).all():
-            aside.note(diverged="its answers are not finite")
+        outputs = logits(ascending, augment(torch.from_numpy(data.images), shifts).numpy())
+        if not torch.isfinite(outputs).all():
+            aside.note(diverged="its outputs are not finite")
             return True
         finite.update(copy.deepcopy(ascending.network.state_dict()))
         done += 1
-        kept = float((predicted_class(answers) == data.labels).mean())
+        kept = float((predicted_class(outputs) == data.labels).mean())
         run.log("choice", name="unlearning epochs", value=done, holdout_accuracy=kept)
         return kept <= stop_accuracy
 
-    ascent: Loss = lambda answers, labels: -F.cross_entropy(answers, labels)  # noqa: E731
+    ascent: Loss = lambda outputs, labels: -F.cross_entropy(outputs, labels)  # noqa: E731
     train(ascending, data, recipe, aside, phase="unlearning", loss=ascent, until=stop, shuffled=False)
     if "diverged" in aside.notes:
         run.note(unlearning=f"not finite after epoch {done}, whose weights are compared")

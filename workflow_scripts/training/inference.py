@@ -35,10 +35,10 @@ def predict(model: Model, images: np.ndarray) -> np.ndarray:
     return predicted_class(logits(model, images))
 
 
-def predicted_class(answers: torch.Tensor) -> np.ndarray:
+def predicted_class(values: torch.Tensor) -> np.ndarray:
     """int64 (N,) classes of logits (N, K): -1 for a tie or what is not finite."""
-    best, classes = answers.max(1) if len(answers) else (answers.sum(1), answers.sum(1).long())
-    sure = torch.isfinite(answers).all(1) & ((answers == best[:, None]).sum(1) == 1)
+    best, classes = values.max(1) if len(values) else (values.sum(1), values.sum(1).long())
+    sure = torch.isfinite(values).all(1) & ((values == best[:, None]).sum(1) == 1)
     return torch.where(sure, classes, -1).numpy()
 
 

@@ -35,12 +35,12 @@ class Reversal:
         """A first step of random signs: at the images themselves, nothing is displaced and there is no gradient."""
         return (images + self.start * signs).clamp(0, 1)
 
-    def perturb(self, images: torch.Tensor, begun: torch.Tensor, direction: torch.Tensor) -> list[torch.Tensor]:
+    def perturb(self, images: torch.Tensor, starts: torch.Tensor, direction: torch.Tensor) -> list[torch.Tensor]:
         """The images to judge by: one for `fgsm`; for `pgd` those after one and after two steps of length start in
         the same direction, at most epsilon from the images."""
         if self.method == "fgsm":
-            return [(begun + self.epsilon * direction).clamp(0, 1)]
-        moves = (begun + steps * self.start * direction - images for steps in (1, 2))
+            return [(starts + self.epsilon * direction).clamp(0, 1)]
+        moves = (starts + steps * self.start * direction - images for steps in (1, 2))
         return [(images + move.clamp(-self.epsilon, self.epsilon)).clamp(0, 1) for move in moves]
 
 
@@ -76,10 +76,10 @@ def evaluate_units(
     for rows in torch.arange(len(images), device=images.device).split(AT_ONCE):
         copies = max(1, AT_ONCE // len(rows))
         forward += len(rows) * (1 + copies)
-        for name, judged in _evaluate_layers(model, images[rows], labels[rows], signs[rows], reversal, copies):
-            totals[name] = totals.get(name, 0) + judged
-            forward += len(rows) * judged[0].numel()
-            backward += len(rows) * judged.shape[2]
+        for name, sums in _evaluate_layers(model, images[rows], labels[rows], signs[rows], reversal, copies):
+            totals[name] = totals.get(name, 0) + sums
+            forward += len(rows) * sums[0].numel()
+            backward += len(rows) * sums.shape[2]
     means = {name: total.cpu() / len(images) for name, total in totals.items()}
     hits = {name: mean[0].amin(0) for name, mean in means.items()}
     losses = {name: mean[1].amax(0) for name, mean in means.items()}
@@ -96,30 +96,30 @@ def _evaluate_layers(
     """
     with torch.no_grad():
         clean = unit_outputs(model, images, reversal.summed)
-    begun = reversal.random_start(images, signs)
-    repeated = begun.repeat(copies, 1, 1, 1).requires_grad_()
+    starts = reversal.random_start(images, signs)
+    repeated = starts.repeat(copies, 1, 1, 1).requires_grad_()
     for name, output in unit_outputs(model, repeated, reversal.summed).items():
         displaced = (output.detach()[: len(images)] - clean[name]).transpose(0, 1)
-        judged = []
+        sums = []
         for units in torch.arange(output.shape[1], device=images.device).split(copies):
             slope = torch.zeros_like(output)  # of the squared displacement but for a factor: only signs count
             slope.unflatten(0, (copies, -1))[torch.arange(len(units)), :, units] = displaced[units]
             (gradient,) = torch.autograd.grad(output, repeated, slope, retain_graph=True)
             direction = gradient.sign().unflatten(0, (copies, -1))[: len(units)]
-            judged.append(_hits_and_losses(model, reversal.perturb(images, begun, direction), labels))
-        yield name, torch.cat(judged, 2)
+            sums.append(_hits_and_losses(model, reversal.perturb(images, starts, direction), labels))
+        yield name, torch.cat(sums, 2)
 
 
 @torch.no_grad()
 def _hits_and_losses(model: Model, candidates: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """float64 (2, candidates, units): hits and losses on candidates (units, B, C, H, W), summed over the images."""
-    judged = []
+    sums = []
     for images in candidates:
         logits, wanted = model(images.flatten(0, 1)), labels.repeat(len(images))
         losses = F.cross_entropy(logits, wanted, reduction="none")
         both = torch.stack([(logits.argmax(1) == wanted).double(), losses.double()])
-        judged.append(both.unflatten(1, (len(images), -1)).sum(2))
-    return torch.stack(judged, 1)
+        sums.append(both.unflatten(1, (len(images), -1)).sum(2))
+    return torch.stack(sums, 1)
 
 
 def unit_outputs(model: Model, images: torch.Tensor, summed: bool = False) -> dict[str, torch.Tensor]:
