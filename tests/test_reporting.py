@@ -113,7 +113,7 @@ def example(name: str, number: int, hand: Hand) -> Measured:
     return found
 
 
-def analysed(name: str, first_seed: bool, folder: Path, hand: Hand) -> list[str]:
+def analyzed(name: str, first_seed: bool, folder: Path, hand: Hand) -> list[str]:
     """The files of an analysis of the attacked cells of the study: of all, or of its victims."""
     seeds, every = ("0",) if first_seed else ("0", "1", "2"), "log" in catalog.describe("analyses", name).asks
     chosen = [cell for cell in study().cells if cell.seed in seeds and (every or cell.defense == "none")]
@@ -131,7 +131,7 @@ def test_a_figure_has_no_labels_that_overlap(
 ) -> None:
     described = catalog.describe("figures", name)
     asked = [key for key in described.asks if key in catalog.list_methods("analyses")]
-    inputs = {key: analysed(key, described.traits.get("first_seed", False), tmp_path, hand) for key in asked}
+    inputs = {key: analyzed(key, described.traits.get("first_seed", False), tmp_path, hand) for key in asked}
     figure = plotting.draw(name, {}, study(), Inputs(metrics=metrics, **inputs))
     output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))
     figure.canvas.draw()

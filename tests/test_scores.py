@@ -26,7 +26,7 @@ from workflow_scripts.training.inference import predict
 from workflow_scripts.units.layers import unit_layers
 from workflow_scripts.units.tac import trigger_activated_change
 
-Analyse = Callable[..., tuple[pa.Table, dict[str, Any]]]
+Analyze = Callable[..., tuple[pa.Table, dict[str, Any]]]
 BRIGHT = 255
 """The trigger: this value in the corner of images that are never brighter than half of it."""
 
@@ -126,20 +126,20 @@ def test_scores_speak_of_convolutions(victim: Callable[[], Model]) -> None:
 
 
 @pytest.fixture(scope="module")
-def analyse(digits: tuple[Images, Images], hand: Hand, tmp_path_factory: pytest.TempPathFactory) -> Analyse:
+def analyze(digits: tuple[Images, Images], hand: Hand, tmp_path_factory: pytest.TempPathFactory) -> Analyze:
     """Runs an analysis of what a defense logged on the BadNets victim."""
 
-    def analysed(analysis: str, name: str, params: dict[str, Any] | None = None, truth: Truth | None = None) -> Any:
+    def analyzed(analysis: str, name: str, params: dict[str, Any] | None = None, truth: Truth | None = None) -> Any:
         run, defense = Run("digits", 0), catalog.make("defenses", name, params) if params else quick("defenses", name)
         secrets = {"truth": truth or secret(digits[1]), "defense": defense}
         defense(**hand("defenses", name, run=run, **secrets))
         return catalog.make("analyses", analysis, {})(**hand("analyses", analysis, log=run.log_table(), **secrets))
 
-    return analysed
+    return analyzed
 
 
-def test_neurons_have_the_score_of_what_reads_them(analyse: Analyse, victim: Callable[[], Model]) -> None:
-    table, about = analyse("neuron_scores", "clp", {"u": 1.0})
+def test_neurons_have_the_score_of_what_reads_them(analyze: Analyze, victim: Callable[[], Model]) -> None:
+    table, about = analyze("neuron_scores", "clp", {"u": 1.0})
     rows = {(row["layer"], row["unit"]): row for row in table.to_pylist()}
     assert {layer for layer, _ in rows} == {n for n, m in victim().network.named_modules() if isinstance(m, nn.Conv2d)}
     assert len(rows) == len(table) and about["last"] == "layer3.0.conv2"
@@ -149,27 +149,27 @@ def test_neurons_have_the_score_of_what_reads_them(analyse: Analyse, victim: Cal
     assert pruned and max(pruned) < min(kept), "clp prunes what deviates most from its layer"
 
 
-def test_the_first_rank_is_the_end_that_the_defense_suspects(analyse: Analyse) -> None:
-    table, about = analyse("neuron_scores", "fp", {"epochs": 0})
+def test_the_first_rank_is_the_end_that_the_defense_suspects(analyze: Analyze) -> None:
+    table, about = analyze("neuron_scores", "fp", {"epochs": 0})
     own = [row for row in table.to_pylist() if row["layer"] == about["last"]]
     assert min(own, key=lambda row: row["rank"])["score"] == min(row["score"] for row in own)
     assert min(own, key=lambda row: row["tac_rank"])["tac"] == max(row["tac"] for row in own)
 
 
-def test_the_oracle_covers_what_chance_does_not(analyse: Analyse) -> None:
+def test_the_oracle_covers_what_chance_does_not(analyze: Analyze) -> None:
     covered = {}
     for name in ("tac_pruning", "random_pruning"):
-        table, _ = analyse("neuron_scores", name, {"epochs": 0})
+        table, _ = analyze("neuron_scores", name, {"epochs": 0})
         covered[name] = coverage(table["rank"].to_numpy(), table["tac_rank"].to_numpy(), 0.1)
     assert covered["tac_pruning"] > 2 * covered["random_pruning"]
 
 
-def test_figures_show_one_order_once(analyse: Analyse) -> None:
+def test_figures_show_one_order_once(analyze: Analyze) -> None:
     cell = {"dataset": "digits", "model": "m", "attack": "a", "ratio": "0.1", "seed": "0"}
     spelled = {"random_pruning": {}, "random_pruning+share~0.2": {"share": 0.2}, "clp": {}, "clp+u~1.0": {"u": 1.0}}
     found = []
     for spelling, params in spelled.items():
-        table, about = analyse("neuron_scores", catalog.method_name(spelling), params)
+        table, about = analyze("neuron_scores", catalog.method_name(spelling), params)
         found.append((table, {**cell, "defense": spelling, **about}))
     assert [about["defense"] for _, about in drop_duplicate_orders(found)] == ["random_pruning", "clp"]
     shown = drop_duplicate_orders([*found, (found[0][0][:0], {})], only_controls=True)
@@ -178,17 +178,17 @@ def test_figures_show_one_order_once(analyse: Analyse) -> None:
 
 @pytest.mark.parametrize("analysis", ["neuron_scores", "sweep"])
 @pytest.mark.parametrize(("name", "reason"), [("abl", "trains a network of its own"), ("ft", "scores no units")])
-def test_nothing_is_said_of_what_has_no_scores(analysis: str, name: str, reason: str, analyse: Analyse) -> None:
-    table, about = analyse(analysis, name)
+def test_nothing_is_said_of_what_has_no_scores(analysis: str, name: str, reason: str, analyze: Analyze) -> None:
+    table, about = analyze(analysis, name)
     assert len(table) == 0 and reason in about["skipped"]
 
 
-def test_without_a_trigger_there_is_a_sweep_but_no_coverage(analyse: Analyse, digits: tuple[Images, Images]) -> None:
+def test_without_a_trigger_there_is_a_sweep_but_no_coverage(analyze: Analyze, digits: tuple[Images, Images]) -> None:
     truth = secret(digits[1])
     clean = Truth(truth.triggered[:0], truth.original_labels[:0], *(truth.altered,) * 3, None, None)
-    table, about = analyse("neuron_scores", "clp", truth=clean)
+    table, about = analyze("neuron_scores", "clp", truth=clean)
     assert len(table) == 0 and "triggered" in about["skipped"]
-    table, _ = analyse("sweep", "clp", truth=clean)
+    table, _ = analyze("sweep", "clp", truth=clean)
     assert set(table["asr"].to_pylist()) == {None} and not any(table["oracle"].to_pylist())
 
 
@@ -215,9 +215,9 @@ def test_agreement_is_within_layers() -> None:
 
 @pytest.mark.parametrize("name", ["random_pruning", "fp"])
 def test_a_sweep_starts_at_the_victim_and_counts_what_it_silences(
-    name: str, analyse: Analyse, victim: Callable[[], Model], digits: tuple[Images, Images], run: Run
+    name: str, analyze: Analyze, victim: Callable[[], Model], digits: tuple[Images, Images], run: Run
 ) -> None:
-    table, _ = analyse("sweep", name, {"epochs": 0, **({"share": 0.11} if name == "random_pruning" else {})})
+    table, _ = analyze("sweep", name, {"epochs": 0, **({"share": 0.11} if name == "random_pruning" else {})})
     rows = table.to_pylist()
     before = metrics_by_protocol(prediction_table(victim(), digits[1], secret(digits[1]), run))[0]
     assert rows[0]["units"] == 0 and all(rows[0][key] == before[key] for key in ("acc", "asr", "ra"))
@@ -230,19 +230,19 @@ def test_a_sweep_starts_at_the_victim_and_counts_what_it_silences(
 
 
 def test_a_sweep_at_the_share_of_an_oracle_is_that_oracle(
-    analyse: Analyse, victim: Callable[[], Model], digits: tuple[Images, Images], run: Run
+    analyze: Analyze, victim: Callable[[], Model], digits: tuple[Images, Images], run: Run
 ) -> None:
     test, truth = digits[1], secret(digits[1])
     method = catalog.make("defenses", "tac_pruning", {"share": 0.1})
     model = method(victim=victim(), holdout=digits[0][:80], test=test, truth=truth, run=run)
     defended = metrics_by_protocol(prediction_table(model, test, truth, run))[0]
-    table, _ = analyse("sweep", "tac_pruning", {"share": 0.1})
+    table, _ = analyze("sweep", "tac_pruning", {"share": 0.1})
     (own,) = (row for row in table.to_pylist() if row["own"])
     assert all(own[key] == defended[key] for key in ("acc", "asr", "ra"))
 
 
-def test_the_blind_rule_and_the_oracle_keep_the_same_accuracy(analyse: Analyse) -> None:
-    rows = analyse("sweep", "tac_pruning", {"share": 0.1})[0].to_pylist()
+def test_the_blind_rule_and_the_oracle_keep_the_same_accuracy(analyze: Analyze) -> None:
+    rows = analyze("sweep", "tac_pruning", {"share": 0.1})[0].to_pylist()
     allowed = [row for row in rows if row["holdout_acc"] >= rows[0]["holdout_acc"] - 0.02]
     assert [row for row in rows if row["blind"]] == [allowed[-1]]
     (oracle,) = (row for row in rows if row["oracle"])

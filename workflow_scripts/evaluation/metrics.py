@@ -14,10 +14,10 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     if not count:
         return math.nan, math.nan
     share = hits / count
-    centre = share + Z**2 / (2 * count)
+    center = share + Z**2 / (2 * count)
     spread = Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
     scale = 1 + Z**2 / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    return max(0.0, (center - spread) / scale), min(1.0, (center + spread) / scale)
 
 
 def rate(name: str, hits: np.ndarray) -> dict[str, Any]:
