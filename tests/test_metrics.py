@@ -1,12 +1,17 @@
 """Metrics against numbers worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from workflow_scripts.common import files
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.truth import trigger_visibility
 from workflow_scripts.evaluation.checks import Context, Row, failed_checks, rows_to_average
+from workflow_scripts.evaluation.collecting import _refuse_stale
 from workflow_scripts.evaluation.metrics import der, rates, wilson
 from workflow_scripts.reporting.aggregate import mean_and_interval
 from workflow_scripts.training.inference import predict
@@ -133,6 +138,16 @@ def context(seeds: int = 3, **more: object) -> Context:
 )
 def test_checks(judged: Row, against: Context, expected: list[str]) -> None:
     assert failed_checks(judged, against) == expected
+
+
+def test_only_what_was_written_since_its_cell_is_hashed_again(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"weights")
+    row = {"made": {}, "digests": {"model": files.sha256(tmp_path / "model")}}
+    written = max((tmp_path / "model").stat().st_mtime, (tmp_path / "model").stat().st_ctime)
+    _refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written + 1}, str(tmp_path))
+    _refuse_stale([row], {}, {"model": written - 1}, str(tmp_path))
+    with pytest.raises(UserError, match="model is stale"):
+        _refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written - 1}, str(tmp_path))
 
 
 def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
