@@ -113,7 +113,7 @@ class Planner:
         asked = dict.fromkeys((*(described.asks if rule.calls else ()), *rule.reads))
         needs = [Need(key, key, described.named.get(key, ""), own) for key in asked]
         methods = [(kind, name)]
-        if "defense" in asked:
+        if rule.axis != "defense" and asked.keys() & {"defense", "defended"}:  # a model may carry the wrapper of one
             methods.append(("defenses", self.method("defense", w)[0]))
         for axis in dict.fromkeys(architecture_axis(rule.axis, key, own) for key in asked if builds_network(key)):
             architecture, params[axis] = self._architecture(axis, own, w)
@@ -121,7 +121,7 @@ class Planner:
             below = catalog.describe("models", architecture).named
             needs = [need for need in needs if not (need.kind and axis == rule.axis)]
             needs += [Need(f"{axis}_{key}", key, below[key], params[axis]) for key in below]
-        methods += [("models", self._backbone(need, dataset)) for need in needs if need.kind == "auxiliaries"]
+        methods += [part for need in needs if need.kind == "auxiliaries" for part in self._auxiliary(need, dataset)]
         readers = tuple(find_reader(need.name, need.kind) for need in needs)
         return Planned(tuple(needs), frozenset(fingerprint.find_roots(step, *methods, readers=readers)), params)
 
@@ -130,7 +130,7 @@ class Planner:
             return self.method("model", w)
         return catalog.method_name(own[axis]), self._resolve("models", own[axis], w.dataset)
 
-    def _backbone(self, need: Need, dataset: str) -> str:
-        """The architecture of an auxiliary, whose code builds it again where it is loaded."""
-        backbone: str = self._resolve("auxiliaries", need.fields[need.name], dataset)["backbone"]
-        return backbone
+    def _auxiliary(self, need: Need, dataset: str) -> list[tuple[str, str]]:
+        """An auxiliary and its architecture, whose code builds it again where it is loaded."""
+        name = need.fields[need.name]
+        return [("auxiliaries", name), ("models", self._resolve("auxiliaries", name, dataset)["backbone"])]
