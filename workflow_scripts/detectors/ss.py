@@ -22,8 +22,8 @@ class SpectralSignatures(Detector):
     poisoned: the share of a class that may be poisoned, epsilon in the paper, which a defender must guess; 1.5 times
     that is flagged in every class. BackdoorBench flags 15 % of each, by features that are not centered.
 
-    It needs the poisoned images to be few in their class: where they are half of it, as in the target class at a poisoning
-    ratio of a tenth of ten classes, both halves lie equally far from the mean.
+    It needs the poisoned images to be few in their class: where they are half of it, as in the target class at a ratio
+    of a tenth of ten classes, both halves lie equally far from the mean.
     """
 
     poisoned: PositiveShare = 0.1
