@@ -90,6 +90,6 @@ def architecture_axis(axis: str, name: str, fields: Collection[str]) -> str:
     return "backbone" if axis == "auxiliary" else "model"
 
 
-def read(job: Any, reader: str, name: str) -> Any:
+def call_reader(job: Any, reader: str, name: str) -> Any:
     """One argument of a job."""
     return getattr(importlib.import_module(READERS), reader)(job, name)

@@ -12,6 +12,7 @@ from workflow_scripts.common.errors import UserError, join_names
 
 
 def expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
+    """The cells of a grid, as a study's file has it. UserError names what is wrong in it."""
     grid = check_mapping(raw, "grid")
     check_keys(grid, Cell._fields, "grid")
     for axis in Cell._fields:
@@ -39,8 +40,7 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
             share = _check_attack(spelling, min(ratio, largest), dataset, config)
             for kind, own in (("attacks", [spelling]), ("models", models), ("defenses", defenses)):
                 for method in own:
-                    _check_auxiliaries(kind, method, spelling, settings)
-                    _check_datasets(kind, method, dataset, config)
+                    _check_named(kind, method, spelling, dataset, config)
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 yield Cell(dataset, model, spelling, share, seed, defense)
 
@@ -98,31 +98,38 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
     return format_ratio(ratio)
 
 
-def _check_auxiliaries(kind: str, spelling: str, attack: str, settings: dict[str, Any]) -> None:
+def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Config) -> None:
+    """UserError where what a method's fields name cannot be had, or would tell it what it may not know."""
+    named = catalog.describe(kind, catalog.method_name(spelling)).named
+    chosen = catalog.resolve(kind, spelling, config.settings_of(dataset)) if named else {}
+    for key, of_kind in named.items():
+        if of_kind == "auxiliaries":
+            _check_auxiliary(chosen[key], kind, spelling, attack)
+        if of_kind == "datasets":
+            _check_dataset(key, chosen[key], kind, spelling, dataset, config)
+
+
+def _check_auxiliary(auxiliary: str, kind: str, spelling: str, attack: str) -> None:
     """UserError where a method stands on a network that cannot be trained on this attack's images."""
-    chosen = catalog.resolve(kind, spelling, settings)
-    for key, named in catalog.describe(kind, catalog.method_name(spelling)).named.items():
-        published = named == "auxiliaries" and "poisoned_train" in catalog.describe("auxiliaries", chosen[key]).asks
-        if published and (catalog.is_implant(attack) or kind == "attacks"):
-            raise UserError(
-                f"grid: {attack} publishes its images together with what it makes, so {chosen[key]} cannot be trained "
-                f"on them before {spelling}; choose one of clean images"
-            )
+    published = "poisoned_train" in catalog.describe("auxiliaries", auxiliary).asks
+    if published and (catalog.is_implant(attack) or kind == "attacks"):
+        raise UserError(
+            f"grid: {attack} publishes its images together with what it makes, so {auxiliary} cannot be trained on "
+            f"them before {spelling}; choose one of clean images"
+        )
 
 
-def _check_datasets(kind: str, spelling: str, dataset: str, config: Config) -> None:
-    """UserError where a method names further images that there are none of, or a defender's that are the cell's own:
-    their true labels would say which are poisoned."""
-    chosen = catalog.resolve(kind, spelling, config.settings_of(dataset))
-    for key, named in catalog.describe(kind, catalog.method_name(spelling)).named.items():
-        if named == "datasets" and chosen[key] not in config.datasets:
-            there = join_names(config.datasets)
-            raise UserError(f"grid: {key} of {spelling} is {chosen[key]!r}, no dataset of the configuration: {there}")
-        if named == "datasets" and chosen[key] == dataset and kind != "attacks":
-            raise UserError(
-                f"grid: {key} of {spelling} is {dataset}, whose labels on {dataset} itself would say which images are "
-                "poisoned; name another dataset"
-            )
+def _check_dataset(key: str, other: str, kind: str, spelling: str, dataset: str, config: Config) -> None:
+    """UserError where there are no such further images, or where a defender's are the cell's own: their true labels
+    would say which are poisoned."""
+    if other not in config.datasets:
+        there = join_names(config.datasets)
+        raise UserError(f"grid: {key} of {spelling} is {other!r}, no dataset of the configuration: {there}")
+    if other == dataset and kind != "attacks":
+        raise UserError(
+            f"grid: {key} of {spelling} is {dataset}, whose labels on {dataset} itself would say which images are "
+            "poisoned; name another dataset"
+        )
 
 
 def _find_class_counts(dataset: str, config: Config) -> Sequence[int]:

@@ -107,7 +107,7 @@ class Planner:
     def _plan_job(self, step: str, dataset: str, *spelled: tuple[str, str]) -> Planned:
         w, rule = Wildcards(dataset=dataset, **dict(spelled)), STEPS[step]
         name, own = self.method(rule.axis, w)
-        kind = "datasets" if rule.axis == "dataset" else catalog.KIND_OF_AXIS[rule.axis]
+        kind = catalog.KIND_OF_AXIS[rule.axis]
         described = catalog.describe(kind, name)
         params = {axis: self.method(axis, w)[1] for axis in (rule.axis, *rule.records)}
         asked = dict.fromkeys((*(described.asks if rule.calls else ()), *rule.reads))

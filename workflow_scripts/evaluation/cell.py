@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 
 from workflow_scripts.common import files
-from workflow_scripts.common.cells import Cell
 from workflow_scripts.evaluation.predictions import metrics_by_protocol, prediction_table
 from workflow_scripts.jobs.job import Job
 
@@ -27,7 +26,7 @@ def evaluate(
     predictions = prediction_table(job.argument("defended"), job.argument("test"), secret, job.run)
     paths = {key: path.removeprefix(f"{root}/") for key, path in inputs.items()}
     about = {
-        **Cell(**job.wildcards)._asdict(),
+        **job.wildcards,
         **{f"{axis}_params": json.dumps(params[axis], sort_keys=True) for axis in ("attack", "defense", "model")},
         "trigger_psnr": secret.psnr,
         "trigger_rms": secret.rms,

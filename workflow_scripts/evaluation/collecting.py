@@ -62,7 +62,7 @@ def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> p
     for path in metrics:
         own, time = files.read_json(path), Path(path).stat().st_mtime
         rows += [_add_notes(row) for row in own]
-        evaluated |= {place: max(time, evaluated.get(place, 0.0)) for row in own for place in row["digests"]}
+        evaluated |= {place: min(time, evaluated.get(place, time)) for row in own for place in row["digests"]}
     _refuse_stale(rows, expected, evaluated, root)
     by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
     seeds = Counter((cell._replace(seed=""), protocol) for cell, protocol in by_place)
@@ -116,7 +116,7 @@ def _add_notes(row: Row) -> Row:
 
 def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: Mapping[str, float], root: str) -> None:
     """UserError where an artifact is not what it should have been made by, or not what a cell was evaluated on; those
-    are hashed again that have been written since the last of their cells was evaluated."""
+    are hashed again that have been written since the first of their cells was evaluated."""
     made = {path: by for row in rows for path, by in row["made"].items()}
     for path in expected.keys() - made.keys():
         if Path(root, path).exists():

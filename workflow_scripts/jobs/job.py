@@ -61,4 +61,4 @@ class Job:
     def argument(self, name: str) -> Any:
         """One argument, read from its files."""
         reader = arguments.find_reader(name, catalog.describe(self.kind, self.name).named.get(name, ""))
-        return arguments.read(self, reader, name)
+        return arguments.call_reader(self, reader, name)
