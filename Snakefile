@@ -13,9 +13,4 @@ include: "rules/report.smk"
 
 
 rule all:    # here: an included file cannot set the default target
-    input:
-        rules.collect.output,
-        rules.collect.input.metrics,    # named themselves, or a cell that was deleted would not come back
-        TABLES,
-        FIGURES,
-        all_analyses,
+    input: all_results

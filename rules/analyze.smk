@@ -12,11 +12,6 @@ def analysis_files(spelling, cells):
     return [ANALYSIS.format(analysis=spelling, **cell._asdict()) for cell in dict.fromkeys(chosen)]
 
 
-def all_analyses(w):
-    """Input function: what the studies measure."""
-    return [path for study in STUDIES.values() for name in study.analyses for path in analysis_files(name, study.cells)]
-
-
 rule analyze:
     input: unpack(inputs_of("analyze"))
     output: ANALYSIS

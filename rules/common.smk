@@ -17,7 +17,7 @@ POISONED_AUXILIARY = ATTACK + "/auxiliaries/{auxiliary}"
 try:
     CONFIG = configuration.read(config)
     STUDIES = {study.name: study for study in studies.read(CONFIG)}
-    CELLS = studies.add_implied_cells(cell for study in STUDIES.values() for cell in study.cells)
+    CELLS = {name: studies.add_implied_cells(study.cells) for name, study in STUDIES.items()}
 except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 

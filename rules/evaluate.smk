@@ -1,14 +1,14 @@
 import functools
 
 
-def cells_shown(cells):
-    """The cells to be shown: all, or with `--config partial=true` those that have been evaluated."""
-    return [cell for cell in cells if not CONFIG.partial or exists(metrics_of(cell))]
+def cells_shown(study):
+    """The cells of a study to be shown: all, or with `--config partial=true` those that have been evaluated."""
+    return [cell for cell in CELLS[study] if not CONFIG.partial or exists(metrics_of(cell))]
 
 
 def files_of_cells(path):
-    """Input function: a file of each cell to be shown."""
-    return lambda w: [path(cell) for cell in cells_shown(CELLS)]
+    """Input function: a file of each cell of a study to be shown."""
+    return lambda w: [path(cell) for cell in cells_shown(w.study)]
 
 
 @functools.cache
@@ -43,11 +43,14 @@ rule evaluate:
 rule collect:
     input: metrics=files_of_cells(metrics_of), costs=files_of_cells(lambda cell: costs_of(evaluated_model(cell))),
            training=files_of_cells(lambda cell: costs_of(victim(cell))),
-           before=lambda w: [path for cell in cells_shown(CELLS) for path in costs_before(cell)]
-    output: metrics="results/metrics.parquet", costs="results/costs.parquet", summary="results/summary.json"
-    params: expected=lambda w: provenance(CELLS), root=ROOT, code=lambda w: fingerprint.of_step("collect", *defenses_of(CELLS)),
-            cells=lambda w: [list(cell) for cell in cells_shown(CELLS)],
-            before=lambda w: [costs_before(cell) for cell in cells_shown(CELLS)],
-            studies=lambda w: {name: [list(cell) for cell in study.cells] for name, study in STUDIES.items()}
+           before=lambda w: [path for cell in cells_shown(w.study) for path in costs_before(cell)]
+    output: metrics="results/metrics/{study}.parquet", costs="results/costs/{study}.parquet",
+            summary="results/summary/{study}.json", rows=directory("results/summary/{study}.rows")
+    params: expected=lambda w: provenance(CELLS[w.study]), root=ROOT,
+            code=lambda w: fingerprint.of_step("collect", *defenses_of(CELLS[w.study])),
+            cells=lambda w: [list(cell) for cell in cells_shown(w.study)],
+            before=lambda w: [costs_before(cell) for cell in cells_shown(w.study)],
+            study=lambda w: STUDIES[w.study].as_json(),
+            references=lambda w: {cell.dataset: CONFIG.reference(cell.dataset) for cell in CELLS[w.study]}
     resources: **growing_resources(4000, 30)
     script: "../workflow_scripts/collect.py"

@@ -10,7 +10,8 @@ def spelling_pattern(kind, chosen=lambda name: True):
 
 
 wildcard_constraints:
-    dataset=r"[a-z0-9_]+", ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+", figure=spelling_pattern("figures"),
+    dataset=r"[a-z0-9_]+", ratio=r"[0-9.e-]+", seed=r"\d+", study=r"[A-Za-z0-9_/-]+", table=r"[A-Za-z0-9_/-]+",
+    figure=spelling_pattern("figures"),
     **{axis: spelling_pattern(kind) for axis, kind in catalog.KIND_OF_AXIS.items() if axis != "dataset"},
 
 

@@ -1,27 +1,42 @@
-TABLES = [f"results/tables/{s.name}.{end}" for s in STUDIES.values() if s.table for end in ("parquet", "csv", "md", "tex")]
-FIGURES = [f"results/figures/{s.name}_{figure}.{end}" for s in STUDIES.values() for figure in s.figures for end in ("png", "pdf")]
+TABLES = {table.stem(study.name): (study, table) for study in STUDIES.values() for table in study.tables}
 
 
 def figure_inputs(w):
-    """The analyses that the figure's signature names, over the study's victims (some figures: of its first seed)."""
+    """The analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
     figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), STUDIES[w.study].cells
     if figure.traits.get("first_seed"):
-        cells = [cell for cell in cells if cell.seed == cells[0].seed]
+        first = {}
+        for cell in cells:
+            first.setdefault(cell._replace(seed=""), cell)
+        cells = list(first.values())
     return {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
 
 
 rule tabulate:
-    input: "results/metrics.parquet"
-    output: parquet="results/tables/{study}.parquet", csv="results/tables/{study}.csv",
-            md="results/tables/{study}.md", tex="results/tables/{study}.tex"
-    params: study=lambda w: STUDIES[w.study].as_json(), code=lambda w: fingerprint.of_step("tabulate")
+    input: lambda w: f"results/metrics/{TABLES[w.table][0].name}.parquet"
+    output: parquet="results/tables/{table}.parquet", csv="results/tables/{table}.csv",
+            md="results/tables/{table}.md", tex="results/tables/{table}.tex"
+    params: study=lambda w: TABLES[w.table][0].as_json(), kind=lambda w: TABLES[w.table][1].kind,
+            code=lambda w: fingerprint.of_step("tabulate")
     script: "../workflow_scripts/tabulate.py"
 
 
 rule plot:
-    input: unpack(figure_inputs), metrics="results/metrics.parquet"
+    input: unpack(figure_inputs), metrics="results/metrics/{study}.parquet"
     output: png="results/figures/{study}_{figure}.png", pdf="results/figures/{study}_{figure}.pdf"
     params: study=lambda w: STUDIES[w.study].as_json(),
             options=lambda w: catalog.resolve("figures", w.figure),
             code=lambda w: fingerprint.of_step("plot", ("figures", catalog.method_name(w.figure)))
     script: "../workflow_scripts/plot.py"
+
+
+def all_results(w):
+    """Input function: what the studies become. The cells are named themselves, or one that was deleted would not come
+    back."""
+    for name, study in STUDIES.items():
+        yield from (f"results/{file}" for file in (f"metrics/{name}.parquet", f"costs/{name}.parquet", f"summary/{name}.json"))
+        yield from map(metrics_of, cells_shown(name))
+        for table in study.tables:
+            yield from (f"results/tables/{table.stem(name)}.{end}" for end in ("parquet", "csv", "md", "tex"))
+        yield from (f"results/figures/{name}_{figure}.{end}" for figure in study.figures for end in ("png", "pdf"))
+        yield from (path for analysis in study.analyses for path in analysis_files(analysis, study.cells))

@@ -62,7 +62,7 @@ def test_there_is_a_file_of_every_kind() -> None:
 
 
 def test_a_new_method_of_every_kind_is_one_file(built: Path) -> None:
-    rows = {(r["model"], r["defense"]): r for r in pq.read_table(built / "results/metrics.parquet").to_pylist()}
+    rows = {(r["model"], r["defense"]): r for r in pq.read_table(built / "results/metrics/tiny.parquet").to_pylist()}
     attacked = [row for row in rows.values() if row["attack"] == "unsure"]
     assert {row["defense"] for row in attacked} >= {"none", "anchored", "too_bright", "filter+by~easiest"}
     assert {row["model"] for row in attacked} == {"preact_small", "shufflenet", "probe+extractor~supervised_crops"}
@@ -89,7 +89,7 @@ def row_threshold(path: Path) -> float:
 
 
 def test_costs_and_provenance_follow_from_the_fields(built: Path) -> None:
-    costs = {(r["model"], r["defense"]): r for r in pq.read_table(built / "results/costs.parquet").to_pylist()}
+    costs = {(r["model"], r["defense"]): r for r in pq.read_table(built / "results/costs/tiny.parquet").to_pylist()}
     assert costs["probe+extractor~supervised_crops", "none"]["auxiliary_seconds"] > 0
     assert costs["preact_small", "filter+by~easiest"]["auxiliary_seconds"] > 0
     assert costs["preact_small", "anchored"]["auxiliary_seconds"] == 0

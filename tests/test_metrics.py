@@ -10,10 +10,9 @@ from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.truth import trigger_visibility
-from workflow_scripts.evaluation.checks import Context, Row, failed_checks, rows_to_average
+from workflow_scripts.evaluation.checks import Context, Row, failed_checks
 from workflow_scripts.evaluation.collecting import _refuse_stale
 from workflow_scripts.evaluation.metrics import der, rates, wilson
-from workflow_scripts.reporting.aggregate import mean_and_interval
 from workflow_scripts.training.inference import predict
 
 
@@ -96,14 +95,6 @@ def test_wilson_against_published_values() -> None:
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 
-def test_student_interval_by_hand() -> None:
-    # 1, 2, 3: mean 2, s = 1, t(2, 0.975) = 4.3027: half width 4.3027 / sqrt 3
-    mean, low, high = mean_and_interval([1.0, 2.0, 3.0])
-    assert mean == 2 and high is not None and low is not None
-    assert high - mean == pytest.approx(4.30265 / 3**0.5, rel=1e-5) == mean - low
-    assert mean_and_interval([5.0]) == (5.0, None, None) and mean_and_interval([]) == (None, None, None)
-
-
 def test_loudness_by_hand() -> None:
     # two images of four values: one changed by 2 everywhere (mse 4), one not at all
     clean = np.full((2, 2, 2, 1), 100, np.uint8)
@@ -115,7 +106,14 @@ def test_loudness_by_hand() -> None:
 
 
 def row(acc: float, asr: float, **more: object) -> Row:
-    base = {"control": False, "pruned_share": None, "pruned_layers": None, "finetune_epochs": None, "reason": None}
+    base = {
+        "classes": 10,
+        "control": False,
+        "pruned_share": None,
+        "pruned_layers": None,
+        "finetune_epochs": None,
+        "reason": None,
+    }
     return {**base, "acc": acc, "asr": asr, "der": 0.5, **more}
 
 
@@ -134,6 +132,11 @@ def context(seeds: int = 3, **more: object) -> Context:
         (row(0.86, 0.0), context(undefended=row(0.97, 1.0)), ["broke_model"]),
         (row(0.95, 0.0), context(seeds=2), ["few_seeds"]),
         (row(0.95, 0.0, reason="loss"), context(), ["diverged"]),
+        (row(0.70, 0.0), context(clean=row(0.74, 0.0), reference=0.93), ["weak_clean_model", "broke_model"]),
+        (row(0.70, 0.0), context(clean=row(0.74, 0.0), reference=0.90), ["broke_model"]),
+        (row(0.19, 0.0), context(clean=row(0.19, 0.0), undefended=row(0.19, 1.0)), ["weak_clean_model"]),
+        (row(0.21, 0.0), context(clean=row(0.21, 0.0), undefended=row(0.21, 1.0)), []),
+        (row(0.74, 0.0, classes=2), context(clean=row(0.74, 0.0), undefended=row(0.74, 1.0)), ["weak_clean_model"]),
     ],
 )
 def test_checks(judged: Row, against: Context, expected: list[str]) -> None:
@@ -164,9 +167,3 @@ def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
     assert not verdict(random(0.05, 0.9)), "a smaller share is no match"
     assert not verdict(random(0.2, 0.5), random(0.4, 0.9)), "the nearest share counts"
     assert not verdict(random(0.1, 0.9, "last")) and not verdict(random(0.1, 0.9, epochs=5))
-
-
-def test_averages_leave_out_these_two_and_only_these() -> None:
-    names = ("not_implanted", "collapsed", "broke_model", "no_better_than_random", "few_seeds", "diverged")
-    kept = rows_to_average([{"checks": [name]} for name in names])
-    assert [r["checks"][0] for r in kept] == [n for n in names if n not in ("not_implanted", "diverged")]

@@ -1,24 +1,23 @@
-"""From rows to a table, against one worked out by hand; figures that a reader can read."""
+"""From rows to a table, against one worked out by hand."""
 
 import types
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Hand, quick
-from matplotlib.text import Text
-from synthetic import SYNTHETIC
+from made_up import made_up_study, write_metrics
 
-from workflow_scripts.analyses import Measured
-from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Cell, Study, Table
-from workflow_scripts.evaluation.collecting import SCHEMA, summarize
-from workflow_scripts.reporting import plotting, tables
-from workflow_scripts.reporting.aggregate import AVERAGE, read_study_rows, table_cells
+from workflow_scripts.evaluation.averages import average_by_seed, common_places
+from workflow_scripts.evaluation.checks import Row
+from workflow_scripts.evaluation.rows import name_rows
+from workflow_scripts.evaluation.summary import summarize
+from workflow_scripts.reporting import tables
+from workflow_scripts.reporting.aggregate import AVERAGE, TableCell, table_cells
+from workflow_scripts.reporting.estimates import describe_estimates, estimate, format_estimate
+from workflow_scripts.reporting.latex import escape
+from workflow_scripts.reporting.layout import WIDEST
 
 VALUES: dict[tuple[str, str], list[tuple[float, float | None]]] = {  # attack, defense -> (acc, asr) of seeds 0, 1, 2
     ("none", "none"): [(0.99, None), (0.98, None), (0.97, None)],
@@ -33,45 +32,97 @@ VALUES: dict[tuple[str, str], list[tuple[float, float | None]]] = {  # attack, d
 }
 
 
-def study() -> Study:
-    cells = tuple(
-        Cell("digits", "preact_small", attack, "0" if attack == "none" else "0.1", str(seed), defense)
-        for attack, defense in VALUES
-        for seed in range(3)
-    )
-    return Study("one", "By hand", cells, Table(("attack",), ("defense",), ("acc", "asr")), ("heatmap",))
+def by_hand(cell: Cell) -> dict[str, Any]:
+    """These values; SIG's third seed did not implant."""
+    acc, asr = VALUES[cell.attack, cell.defense][int(cell.seed)]
+    void = (cell.attack, cell.seed) == ("sig", "2")
+    return {"acc": acc, "asr": asr, "der": None, "checks": ["not_implanted"] if void else []}
 
 
 @pytest.fixture
 def metrics(tmp_path: Path) -> str:
-    """A `metrics.parquet` of these values; SIG's third seed did not implant."""
-    rows: list[dict[str, Any]] = []
-    for cell in study().cells:
-        acc, asr = VALUES[cell.attack, cell.defense][int(cell.seed)]
-        failed = ["not_implanted"] if (cell.attack, cell.seed) == ("sig", "2") else []
-        row = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed), "protocol": "default"}
-        rows.append({**row, "control": cell.defense == "clean", "acc": acc, "asr": asr, "checks": failed})
-    path = tmp_path / "metrics.parquet"
-    pq.write_table(pa.Table.from_pylist([{k: row.get(k) for k in SCHEMA.names} for row in rows], SCHEMA), path)
-    return str(path)
+    return write_metrics(made_up_study(), tmp_path, by_hand)
 
 
-def test_means_intervals_and_the_average(metrics: str) -> None:
-    found = {(p.row, p.column, p.metric): p for p in table_cells(study(), read_study_rows(study(), metrics))}
-    one = found["badnets", "ft", "asr"]
-    assert one.mean == pytest.approx(0.2) and one.n == 3
-    assert one.high == pytest.approx(0.2 + 4.30265 * 0.1 / 3**0.5, rel=1e-5)
-    average = found[
-        AVERAGE, "ft", "asr"
-    ]  # seeds: (.1 + .5) / 2, (.2 + .3) / 2, .3: the cell that did not implant is out
-    assert average.mean == pytest.approx((0.3 + 0.25 + 0.3) / 3) and (average.counted, average.cells) == (5, 6)
-    assert found[AVERAGE, "ft", "acc"].mean == pytest.approx((0.96 + 0.965 + 0.97) / 3)
+def written(study: Study, metrics: str, folder: Path, kind: str = "cells") -> dict[str, str]:
+    """The texts of a table, by their form, and the path of its Parquet."""
+    forms = ("parquet", "csv", "md", "tex")
+    output = types.SimpleNamespace(**{form: str(folder / f"one.{form}") for form in forms})
+    tables.write(study, kind, metrics, output)
+    return {form: Path(getattr(output, form)).read_text() for form in forms[1:]} | {"parquet": output.parquet}
+
+
+def cells_of(study: Study, metrics: str) -> dict[tuple[str, str, str], TableCell]:
+    found, _ = table_cells(study.tables[0], name_rows(study, pq.read_table(metrics).to_pylist()))
+    return {(place.row, place.column, place.metric): place for place in found}
+
+
+def test_estimates_by_hand() -> None:
+    # 1, 2, 3: mean 2, s = 1, t(2, 0.975) = 4.3027: half width 4.3027 / sqrt 3
+    found = estimate([3.0, 1.0, 2.0])
+    assert found.mean == 2 and found.high is not None and (found.minimum, found.maximum, found.n) == (1, 3, 3)
+    assert found.high - 2 == pytest.approx(4.30265 / 3**0.5, rel=1e-5)
+    assert estimate([5.0]) == (5.0, None, None, 5.0, 5.0, 1) and estimate([]).mean is None
+
+
+@pytest.mark.parametrize(
+    ("values", "lowest", "text"),
+    [
+        ([0.0, 0.012, 0.98], 0.0, "33.1 [0–98]"),
+        ([0.993, 0.996, 0.998], 0.0, "99.6 [99.3–99.8]"),
+        ([0.5], 0.0, "50.0"),
+        ([], 0.0, "–"),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.9], 0.0, "15.0 [0–54]"),  # t: -24 to 54
+        ([0.01, -0.02, 0.04], -1.0, "+1.0 [−2 to +4]"),
+        ([-0.3, -0.1], -1.0, "−20.0 [−30 to −10]"),
+        ([0.0001, -0.0001], -1.0, "0.0 [0 to 0]"),
+    ],
+)
+def test_a_person_reads_the_range_of_a_few_seeds_and_the_interval_of_many(
+    values: list[float], lowest: float, text: str
+) -> None:
+    assert format_estimate(estimate(values), lowest) == text
+
+
+def test_what_is_shown_is_said() -> None:
+    assert describe_estimates([1, 1]).endswith(": of one seed, from which nothing follows for others.")
+    assert "over 3 seeds with their range" in describe_estimates([3]) and "2 to 5 seeds" in describe_estimates([2, 5])
+    assert "over 10 seeds with Student's t 95 % interval, cut to 0 to 100," in describe_estimates([10])
+
+
+def test_averages_count_the_same_cells_in_every_column(metrics: str) -> None:
+    found = cells_of(made_up_study(), metrics)
+    assert found["badnets", "ft", "asr"].estimate.mean == pytest.approx(0.2)
+    average = found[AVERAGE, "ft", "asr"]
+    # seeds: (.1 + .5) / 2, (.2 + .3) / 2, .3: the cell that did not implant is out
+    assert average.estimate.mean == pytest.approx((0.3 + 0.25 + 0.3) / 3) and (average.counted, average.cells) == (5, 5)
+    assert found[AVERAGE, "ft", "acc"].estimate.mean == pytest.approx((0.96 + 0.965 + 0.97) / 3)
+
+
+def test_nothing_is_gained_by_diverging_on_the_hardest_attack(tmp_path: Path) -> None:
+    def diverged(cell: Cell) -> dict[str, Any]:
+        failed = ["diverged"] if (cell.attack, cell.seed, cell.defense) == ("sig", "1", "ft") else []
+        return by_hand(cell) | {"checks": [*by_hand(cell)["checks"], *failed]}
+
+    path = write_metrics(made_up_study(), tmp_path, diverged)
+    texts = written(made_up_study(), path, tmp_path)
+    assert "– (4 of 5)" in texts["md"] and "95.8 [94.5–98]" in texts["md"], "the others keep their average"
+    assert "Averages are over badnets (seeds 0 to 2), sig (seeds 0 to 1), the 5 cells that" in texts["md"]
+    summary = summarize(made_up_study(), pq.read_table(path).to_pylist())
+    assert summary["ft"]["asr"] is None and summary["none"]["asr"] == pytest.approx(95.83)
+
+
+def test_what_one_column_has_not_implanted_no_column_counts() -> None:
+    rows: list[Row] = [{"attack": a, "seed": 0, "asr": 0.5, "checks": []} for a in ("badnets", "wanet", "none")]
+    elsewhere = {"attack": "wanet", "seed": 0, "asr": 0.1, "checks": ["not_implanted"]}
+    assert common_places([*rows, elsewhere]) == [("badnets", 0)]
+    assert average_by_seed(rows, "asr", [("badnets", 0), ("sig", 0)]) == ({}, 1)
+    assert average_by_seed(rows, "asr", []) == ({}, 0)
 
 
 def test_the_table_in_four_forms(metrics: str, tmp_path: Path) -> None:
-    output = types.SimpleNamespace(**{end: str(tmp_path / f"one.{end}") for end in ("parquet", "csv", "md", "tex")})
-    tables.write(study(), metrics, output)
-    assert (tmp_path / "one.csv").read_text().splitlines() == [
+    texts = written(made_up_study(), metrics, tmp_path)
+    assert texts["csv"].splitlines() == [
         "metric,row,none,ft,clean",
         "ACC,none,98.00,96.00,98.00",
         "ACC,badnets,98.00,96.00,98.00",
@@ -82,80 +133,83 @@ def test_the_table_in_four_forms(metrics: str, tmp_path: Path) -> None:
         "ASR,sig,66.67,30.00,2.00",
         "ASR,average,95.83,28.33,1.33",
     ]
-    text = (tmp_path / "one.md").read_text()
-    assert "| ASR      | badnets | 99.00 ± 2.48          | 20.00 ± 24.84" in text
-    assert "30.00 ± 49.68 N1/3" in text and "95.83 ± 4.70 (5 of 6)" in text and "*clean*" in text
-    assert "N not_implanted" in text and "over 3 seeds" in text
-    long = pq.read_table(output.parquet)
-    assert long.column_names == ["row", "column", "metric", "mean", "low", "high", "n"] and len(long) == 24
-    assert "\\toprule" in (tmp_path / "one.tex").read_text()
+    assert "| ASR      | badnets  | 99.0 [98–100]" in texts["md"] and "| 20.0 [10–30]" in texts["md"]
+    assert "30.0 [10–50] N1/3" in texts["md"] and "*clean*" in texts["md"]
+    assert "N not_implanted" in texts["md"] and "over 3 seeds" in texts["md"]
+    assert "The dataset is digits, the model preact_small and the poisoning ratio 0.08." in texts["md"]
+    long = pq.read_table(texts["parquet"]).to_pylist()
+    assert list(long[0]) == ["block", "row", "column", "metric", "mean", "low", "high", "minimum", "maximum", "n"]
+    one = next(line for line in long if (line["row"], line["column"], line["metric"]) == ("badnets", "ft", "asr"))
+    assert one["high"] == pytest.approx(0.2 + 4.30265 * 0.1 / 3**0.5, rel=1e-5)
+    assert one["low"] < 0, "as it is, for those who go on reckoning" and (one["minimum"], one["maximum"]) == (0.1, 0.3)
+    assert "\\toprule" in texts["tex"] and "30.0 [10--50] N1/3" in texts["tex"]
+
+
+def test_latex_prints_a_text_as_it_is() -> None:
+    given = "a_b & 5 % of {x}^2 ~ #1 $ \\ − ± ×"
+    expected = r"a\_b \& 5 \% of \{x\}\textasciicircum{}2 \textasciitilde{} \#1 \$ \textbackslash{} $-$ $\pm$ $\times$"
+    assert escape(given) == expected
+
+
+def test_differences_are_paired_over_seeds(tmp_path: Path) -> None:
+    """ASR of victims that differ by 0.4 from seed to seed, and of each its fine-tuning 0.1 lower."""
+    table = Table(("attack",), ("defense",), ("asr",), "paired", ("none",))
+    study = made_up_study(table, attack="badnets", defense=["none", "ft", "clean"])
+
+    def value(cell: Cell) -> dict[str, Any]:
+        return {"asr": 0.1 + 0.4 * int(cell.seed) - 0.1 * (cell.defense == "ft")}
+
+    texts = written(study, write_metrics(study, tmp_path, value), tmp_path, "paired")
+    assert "−10.0 [−10 to −10]" in texts["md"] and "| *clean*" in texts["md"] and "| none" not in texts["md"]
+    assert "It is the difference to none at the same victim and seed, in points." in texts["md"]
+
+
+def test_a_column_is_compared_with_the_one_of_its_own_method(tmp_path: Path) -> None:
+    table = Table(("attack",), ("defense",), ("asr",), "paired", ("ft", "tsbd"))
+    ablations = ["none", "ft", "tsbd", {"ft": {"lr": [0.01]}}, {"tsbd": {"n": [0.3]}}]
+    study = made_up_study(table, attack="badnets", defense=ablations)
+    asr = {"none": 1.0, "ft": 0.5, "tsbd": 0.2, "ft+lr~0.01": 0.6, "tsbd+n~0.3": 0.1, "clean": 0.0}
+    path = write_metrics(study, tmp_path, lambda cell: {"asr": asr[cell.defense]})
+    lines = written(study, path, tmp_path, "paired")["csv"].splitlines()
+    assert lines == ["metric,row,ft+lr~0.01,tsbd+n~0.3", "ASR,badnets,10.00,-10.00", "ASR,average,10.00,-10.00"]
+
+
+def test_two_ratios_two_datasets_and_a_swept_field_are_never_one_number(tmp_path: Path) -> None:
+    table = Table(("dataset", "attack", "ratio"), ("defense",), ("asr",))
+    sweep = ["none", {"ft": {"lr": [0.01, 0.1]}}]
+    study = made_up_study(table, dataset=["digits", "cifar10"], ratio=[0.05, 0.01], defense=sweep)
+
+    def value(cell: Cell) -> dict[str, Any]:
+        parts = (cell.dataset == "cifar10", cell.ratio == "0.05", cell.attack == "sig", "ft" in cell.defense)
+        return {} if cell.attack == "none" else {"asr": sum(part / 10 * 2**i for i, part in enumerate(parts)) / 2}
+
+    texts = written(study, write_metrics(study, tmp_path, value), tmp_path)
+    assert "## digits" in texts["md"] and "## cifar10" in texts["md"], "two datasets are two blocks"
+    found = {tuple(line.split(",")[:3]): line.split(",")[3:] for line in texts["csv"].splitlines()}
+    assert found["block", "metric", "row"] == ["none", "ft+lr~0.01", "ft+lr~0.1"], "one column on both datasets"
+    assert found["digits", "ASR", "badnets 0.05"] == ["10.00", "50.00", "50.00"]
+    assert found["digits", "ASR", "badnets 0.01"] == ["0.00", "40.00", "40.00"]
+    assert found["cifar10", "ASR", "average 0.05"] == ["25.00", "65.00", "65.00"], "over attacks, not over ratios"
+    summary = summarize(study, pq.read_table(tmp_path / "metrics.parquet").to_pylist())
+    assert summary["cifar10 0.05 ft+lr~0.1"]["asr"] == 65.0 and summary["digits 0.01 none"]["asr"] == 10.0
+
+
+def test_a_table_of_forty_columns_is_turned_and_one_that_is_wide_both_ways_is_split(tmp_path: Path) -> None:
+    table = Table(("attack", "ratio"), ("defense",), ("acc", "asr"))
+    many = ["none", {"clp": {"u": [i / 10 for i in range(1, 40)]}}]
+    study = made_up_study(table, ratio=[0.01, 0.05, 0.08], defense=many)
+    texts = written(study, write_metrics(study, tmp_path, lambda cell: {}), tmp_path)
+    for form, separator in (("md", "|"), ("tex", "&")):
+        widths = {line.count(separator) for line in texts[form].splitlines() if line.count(separator) > 1}
+        assert max(widths) <= WIDEST + 2, form
+    assert texts["md"].count("\n## ") == texts["tex"].count("\\begin{table}") == 4
+    assert texts["md"].count("| clp u=3.9 ") == 4 and "## ACC (1 of 2)" in texts["md"]
+    captions = [line for line in texts["tex"].splitlines() if line.startswith("\\caption")]
+    assert all(caption.endswith(".}") for caption in captions) and len(captions) == 4
 
 
 def test_the_summary_is_in_percent_over_what_implanted(metrics: str) -> None:
-    found = summarize(pq.read_table(metrics), {"one": [list(cell) for cell in study().cells]})
-    assert found["one"]["ft"]["acc"] == pytest.approx(96.5)
-    assert found["one"]["ft"]["asr"] == pytest.approx(28.33)
-    assert found["one"]["ft"]["der"] is None
-
-
-@pytest.fixture
-def long_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more defense, whose label is as long as an ablation's."""
-    for attack in ("badnets", "sig"):
-        monkeypatch.setitem(VALUES, (attack, "random_pruning+epochs~20+share~0.5+layers~last"), [(0.9, 0.5)] * 3)
-
-
-def example(name: str, number: int, hand: Hand) -> Measured:
-    """What an analysis might say: of some a table made up, of any other what it measures of the small victim."""
-    if name in SYNTHETIC:
-        return SYNTHETIC[name](np.random.default_rng(number))
-    found: Measured = quick("analyses", name)(**hand("analyses", name))
-    return found
-
-
-def analyzed(name: str, first_seed: bool, folder: Path, hand: Hand) -> list[str]:
-    """The files of an analysis of the attacked cells of the study: of all, or of its victims."""
-    seeds, every = ("0",) if first_seed else ("0", "1", "2"), "log" in catalog.describe("analyses", name).asks
-    chosen = [cell for cell in study().cells if cell.seed in seeds and (every or cell.defense == "none")]
-    paths = []
-    for i, cell in enumerate(cell for cell in chosen if cell.attack != "none"):
-        table, about = example(name, i, hand)
-        paths.append(str(folder / f"{name}{i}.parquet"))
-        files.write_table(paths[-1], table, {**cell._asdict(), **about})
-    return paths
-
-
-@pytest.mark.parametrize("name", catalog.list_methods("figures"))
-def test_a_figure_has_no_labels_that_overlap(
-    name: str, long_name: None, metrics: str, tmp_path: Path, hand: Hand
-) -> None:
-    described = catalog.describe("figures", name)
-    asked = [key for key in described.asks if key in catalog.list_methods("analyses")]
-    inputs = {key: analyzed(key, described.traits.get("first_seed", False), tmp_path, hand) for key in asked}
-    figure = plotting.draw(name, {}, study(), Inputs(metrics=metrics, **inputs))
-    output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))
-    figure.canvas.draw()
-    assert_apart(name, [text for axis in figure.axes for text in (axis.title, axis.yaxis.label) if axis.get_visible()])
-    for axis in figure.axes:
-        sides = ((axis.get_xticklabels(), axis.get_xlim()), (axis.get_yticklabels(), axis.get_ylim()))
-        for i, (labels, limits) in enumerate(sides):
-            drawn = [text for text in labels if min(limits) <= text.get_position()[i] <= max(limits)]
-            assert_apart(name, [*drawn, axis.title])
-        if axis.get_visible():
-            assert axis.get_window_extent().height > 0.9 * figure.dpi, "labels leave no room for the picture"
-    plotting.save(figure, output)
-    assert Path(output.png).stat().st_size > 5000 and Path(output.pdf).read_bytes().startswith(b"%PDF")
-
-
-def assert_apart(name: str, texts: Iterable[Text]) -> None:
-    """That no two of these texts of a drawn figure overlap."""
-    boxes = [text.get_window_extent() for text in texts if text.get_text()]
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[i + 1 :]), (name, boxes)
-
-
-class Inputs(types.SimpleNamespace):
-    """Inputs of a rule: by attribute and by key."""
-
-    def __getitem__(self, key: str) -> Any:
-        return getattr(self, key)
+    found = summarize(made_up_study(), pq.read_table(metrics).to_pylist())
+    assert found["ft"]["acc"] == pytest.approx(96.5)
+    assert found["ft"]["asr"] == pytest.approx(28.33)
+    assert found["ft"]["der"] is None

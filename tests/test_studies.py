@@ -1,5 +1,6 @@
 """Configuration and study files into cells: one spelling for a cell, and one clear line for what is wrong."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,24 @@ def test_a_cell_has_one_spelling(folder: Path, entry: Any, spelling: str) -> Non
     assert [cell.defense for cell in read(folder, {"defense": entry}).cells] == [spelling]
 
 
+def test_a_study_keeps_what_it_asked(folder: Path) -> None:
+    """A column is one method on every dataset, and a field that is swept around the dataset's setting stays spelled."""
+    datasets = {"digits": {"loader": "digits"}, "cifar10": {"loader": "cifar10", "folder": "data"}}
+    grid = {"dataset": ["digits", "cifar10"], "defense": ["ft", {"ft": {"epochs": [20, 100]}}]}
+    table = {"rows": ["dataset", "attack"], "columns": "defense"}
+    study = read(folder, grid, {"datasets": datasets}, table=table)
+    found = {(name.dataset, name.defense): cell.defense for cell, name in study.asked}
+    assert found == {
+        ("digits", "ft"): "ft",
+        ("digits", "ft+epochs~20"): "ft",  # what the dataset's settings say, asked for twice, is made once
+        ("digits", "ft+epochs~100"): "ft+epochs~100",
+        ("cifar10", "ft"): "ft",
+        ("cifar10", "ft+epochs~20"): "ft+epochs~20",
+        ("cifar10", "ft+epochs~100"): "ft",
+    }
+    assert len(study.cells) == 4
+
+
 def test_a_spelling_resolves_to_what_was_given() -> None:
     given = {"lr": 1e20, "epochs": 7, "batch_size": 32}
     spelling = catalog.canonical_spelling("defenses", "ft", given, None)
@@ -85,7 +104,11 @@ def test_any_study_runs_on_another_dataset(folder: Path) -> None:
     elsewhere = {"dataset": "cifar10", "model": "preact_resnet18", "attack": "sig", "ratio": [0.05, 0.1]}
     datasets = {"digits": {"loader": "digits"}, "cifar10": {"loader": "cifar10", "folder": "data"}}
     table = {"rows": ["attack", "ratio"], "columns": "defense"}
-    cells = read(folder, elsewhere, {"datasets": datasets, "dataset": "digits"}, table=table).cells
+    study = read(folder, elsewhere, {"datasets": datasets, "dataset": "digits"}, table=table, title="Mine")
+    assert (study.name, study.title) == ("digits/one", "Mine, run on digits"), (
+        "it overwrites nothing of the study's own"
+    )
+    cells = study.cells
     assert [(c.dataset, c.model, c.ratio) for c in cells] == [
         ("digits", "preact_small", "0.05"),
         ("digits", "preact_small", "0.08"),  # no more than the class holds
@@ -120,6 +143,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"table": None}, r"neither table, figure nor analysis"),
     ({"tabel": {}}, r"no key 'tabel'; there are: title, grid"),
     ({"table": {"rows": "colour"}}, r"no axis 'colour'; there are: dataset"),
+    ({"table": {"kind": "pared"}}, r"table: no kind 'pared'; there are: cells, paired"),
+    ({"table": {"kind": "paired"}}, r"one of kind paired, and no other, says `against`"),
+    ({"table": {"against": "none"}}, r"one of kind paired, and no other, says `against`"),
+    ({"table": {"kind": "paired", "against": "ft"}}, r"against 'ft', which is none of the columns; there are: none"),
+    (
+        {"table": [{"rows": "attack"}, {"rows": "attack"}]},
+        r"there are 2 of kind cells; a study has one of each at most",
+    ),
+    ({"table": {"rows": []}}, r"rows, columns and values must each name something"),
+    ({"changed": {"datasets": {"digits": {"loader": "digits", "reference": 93}}}}, r"reference is 93; it must be"),
     ({"table": {"values": ["f1"]}}, r"no metric 'f1'; there are: acc, asr, ra, der"),
     ({"grid": {"ratio": [0.1, 0.2]}}, r"0.1 and 0.2 would share a place; add 'ratio' to rows or columns"),
     ({"figure": "pie"}, r"no 'pie' among the figures; there are: .*heatmap"),
@@ -186,5 +219,21 @@ def test_a_file_that_is_no_yaml(folder: Path) -> None:
 
 
 def test_a_study_survives_the_way_to_its_script(folder: Path) -> None:
-    study = read(folder, title="A title", figure=["heatmap", {"kind": "triggers", "examples": 2}])
-    assert Study.from_json(study.as_json()) == study and study.figures == ("heatmap", "triggers+examples~2")
+    table = [{"rows": "attack"}, {"kind": "paired", "against": {"ft": {"epochs": 20}}}]
+    figure = ["heatmap", {"kind": "triggers", "examples": 2}]
+    given: dict[str, Any] = {"title": "A title", "table": table, "figure": figure}
+    study = read(folder, {"defense": ["none", {"ft": {"epochs": [20, 100]}}]}, **given)
+    assert Study.from_json(json.loads(json.dumps(study.as_json()))) == study
+    assert study.figures == ("heatmap", "triggers+examples~2") and study.tables[1].against == ("ft+epochs~20",)
+
+
+def test_results_of_two_studies_are_two_files(folder: Path) -> None:
+    table = [{"rows": "attack"}, {"kind": "paired", "against": "none"}]
+    for name in ("one", "one_paired"):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"grid": GRID, "table": table}))
+    with pytest.raises(UserError, match="tables of one and one_paired would be one file"):
+        studies.read(config.read({**CONFIG, "studies": ["one*"]}))
+    (folder / "digits").mkdir()
+    (folder / "one.yaml").rename(folder / "digits/one.yaml")
+    with pytest.raises(UserError, match="digits is a dataset.*rename the folder"):
+        studies.read(config.read({**CONFIG, "studies": ["digits/*"]}))

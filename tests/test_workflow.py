@@ -43,7 +43,7 @@ def copy(built: Path, tmp_path: Path) -> Path:
 
 
 def test_what_a_run_leaves(built: Path) -> None:
-    table = pq.read_table(built / "results/metrics.parquet")
+    table = pq.read_table(built / "results/metrics/tiny.parquet")
     rows = {(row["attack"], row["defense"]): row for row in table.to_pylist()}
     defenses = ("none", "clp", "abl", "clean", "plain")
     assert set(rows) == {(attack, defense) for attack in ("none", "badnets", "wanet") for defense in defenses}
@@ -63,16 +63,19 @@ def test_what_a_run_leaves(built: Path) -> None:
         for path in places["wanet", "clean"]
         if path.endswith("none/ratio~0/seed~0/preact_small/victim.safetensors")
     ]
-    costs = pq.read_table(built / "results/costs.parquet").to_pylist()
+    costs = pq.read_table(built / "results/costs/tiny.parquet").to_pylist()
     assert len(costs) == 15 and all(row["training_seconds"] > 0 and row["peak_memory_mb"] > 100 for row in costs)
-    summary = json.loads((built / "results/summary.json").read_text())
-    assert set(summary["tiny"]) == {"none", "clp", "abl"} and set(summary["tiny"]["clp"]) == {"acc", "asr", "ra", "der"}
+    summary = json.loads((built / "results/summary/tiny.json").read_text())
+    assert set(summary) == {"none", "clp", "abl"} and set(summary["clp"]) == {"acc", "asr", "ra", "der"}
+    lines = {p.stem: json.loads(p.read_text()) for p in (built / "results/summary/tiny.rows").glob("*.json")}
+    assert lines == {name: {k: v for k, v in means.items() if v is not None} for name, means in summary.items()}
     made = {str(p.relative_to(built / "results")) for p in (built / "results").rglob("*") if p.is_file()}
     for end in ("parquet", "csv", "md", "tex"):
         assert f"tables/tiny.{end}" in made
     for figure in ("heatmap", "tradeoff", "triggers"):
         assert {f"figures/tiny_{figure}.png", f"figures/tiny_{figure}.pdf"} <= made
-    assert not [name for name in made if Path(name).name.startswith(".")], "temporary files are left"
+    hidden = {Path(name).name for name in made if Path(name).name.startswith(".")}
+    assert hidden == {".snakemake_timestamp"}, "temporary files are left"
 
 
 def test_a_number_of_the_table_is_that_of_its_predictions(built: Path) -> None:
@@ -132,18 +135,42 @@ def test_a_probe_stands_on_its_extractor_and_a_filter_is_asked_by_protocol(copy:
     study = {"grid": grids, "table": table, "figure": ["heatmap", "coverage", "sweep"]}
     (copy / "studies/tiny.yaml").write_text(yaml.safe_dump(study))
     snakemake(copy)
-    rows = pq.read_table(copy / "results/metrics.parquet").to_pylist()
+    rows = pq.read_table(copy / "results/metrics/tiny.parquet").to_pylist()
     probes = [row for row in rows if row["model"] == "probe+extractor~supervised"]
     assert {row["defense"] for row in probes} == {"none", "holder", "clean"}
     assert all("auxiliaries/supervised/seed~0/model.safetensors" in row["digests"] for row in probes)
     asked = [row["protocol"] for row in rows if row["defense"] == "eigenguard"]
     assert sorted(asked) == ["homogeneous", "mixed", "running"]
-    costs = pq.read_table(copy / "results/costs.parquet").to_pylist()
+    costs = pq.read_table(copy / "results/costs/tiny.parquet").to_pylist()
     assert all((row["auxiliary_seconds"] > 0) == row["model"].startswith("probe") for row in costs)
     assert "eigenguard [mixed]" in (copy / "results/tables/tiny.md").read_text()
     (scores,) = (copy / "results/analyses/neuron_scores").rglob("probe+extractor~supervised/holder.parquet")
     assert len(pq.read_table(scores)) == 512 + 256, "every neuron of the head"
     assert "Nothing to be done" in snakemake(copy, "-n")
+
+
+def test_what_belongs_to_a_study_depends_on_its_cells_alone(built: Path, tmp_path: Path) -> None:
+    """Two studies of common victims, one of which has what the other's checks would look at: in either order and in one
+    call, and a third time on a dataset that is named."""
+    pruned = ["none", "clp", {"random_pruning": {"share": 0.5}}]
+    grid = TINY["grid"] | {"attack": "badnets", "defense": pruned}
+    orders = {"after": [["tiny"], ["other"]], "before": [["other"], ["tiny"]], "together": [["tiny", "other"]]}
+    found = {}
+    for name, calls in orders.items():
+        folder = Path(shutil.copytree(built, tmp_path / name))
+        (folder / "studies/other.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid, "figure": "heatmap"}))
+        if name != "after":
+            for part in ("metrics", "summary", "tables", "figures"):
+                shutil.rmtree(folder / "results" / part)
+        for studies in calls:
+            snakemake(folder, "--config", f"studies={json.dumps(studies)}")
+        assert "Nothing to be done" in snakemake(folder, "-n", "--config", 'studies=["tiny"]')
+        found[name] = {path: digest for path, digest in digests(folder).items() if "/artifacts/" not in path}
+    assert found["after"] == found["before"] == found["together"]
+    snakemake(tmp_path / "after", "--config", "dataset=digits")
+    again = digests(tmp_path / "after")
+    assert {path: again[path] for path in found["after"]} == found["after"]
+    assert "run on digits" in (tmp_path / "after/results/tables/digits/tiny.md").read_text()
 
 
 def test_adding_a_defense_runs_only_its_cells(copy: Path) -> None:
@@ -165,7 +192,7 @@ def test_two_clones_make_the_same_bytes(built: Path, tmp_path: Path) -> None:
     folder = copy_of_checkout(tmp_path)
     snakemake(folder)
     first, second = digests(built), digests(folder)
-    assert first == second and "results/metrics.parquet" in first
+    assert first == second and "results/metrics/tiny.parquet" in first
 
 
 def test_no_defense_can_see_the_trigger(copy: Path) -> None:
@@ -208,7 +235,7 @@ def test_collect_refuses_what_is_stale(copy: Path) -> None:
     """After `dvc pull`, Snakemake knows of no earlier run: whatever is newer than its inputs looks made."""
     edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "1.0 * self.u *"))
     output = snakemake(
-        copy, "--rerun-triggers", "mtime", "--forcerun", "collect", "--", "results/metrics.parquet", fails=True
+        copy, "--rerun-triggers", "mtime", "--forcerun", "collect", "--", "results/metrics/tiny.parquet", fails=True
     )
     assert re.search(r"backstop: results/artifacts/.*clp/\S+ is stale", output)
     assert "Traceback" not in output
@@ -220,7 +247,7 @@ def test_collect_notices_a_file_in_anothers_place(copy: Path) -> None:
     times = model.stat()
     shutil.copy(other, model)
     os.utime(model, ns=(times.st_atime_ns, times.st_mtime_ns))
-    output = snakemake(copy, "--forcerun", "collect", "--", "results/metrics.parquet", fails=True)
+    output = snakemake(copy, "--forcerun", "collect", "--", "results/metrics/tiny.parquet", fails=True)
     assert re.search(r"backstop: results/artifacts/.*clp/model.safetensors is stale", output)
 
 
@@ -228,7 +255,7 @@ def test_partial_tables_name_the_rest(copy: Path) -> None:
     shutil.rmtree(copy / VICTIM / "clp")
     snakemake(copy, "--config", "partial=true", "--", "results/tables/tiny.md")
     text = (copy / "results/tables/tiny.md").read_text()
-    assert "Partial: 1 of 9 cells have not been computed" in text and not (copy / VICTIM / "clp").exists()
+    assert "The table is partial: 1 of 9 cells have not been computed." in text and not (copy / VICTIM / "clp").exists()
 
 
 def test_defended_weights_can_be_temporary(copy: Path) -> None:

@@ -1,15 +1,15 @@
-"""Rule `collect`: all cells in one table, and what they cost."""
+"""Rule `collect`: a study's cells in one table, what they cost, and their summary."""
 
 from workflow_scripts.common import files
-from workflow_scripts.common.cells import Cell
-from workflow_scripts.evaluation.collecting import collect, collect_costs, summarize
+from workflow_scripts.common.cells import Cell, Study
+from workflow_scripts.evaluation.collecting import collect, collect_costs
+from workflow_scripts.evaluation.summary import summarize, write_summary
 from workflow_scripts.jobs.step import step
 
 with step(snakemake.threads):
-    output, params = snakemake.output, snakemake.params
-    table = collect(snakemake.input.metrics, params.expected, params.root)
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    table = collect(inputs.metrics, params.expected, params.root, params.references)
     files.write_table(output.metrics, table)
     cells = [Cell(*cell) for cell in params.cells]
-    paths = snakemake.input.costs, snakemake.input.training, params.before
-    files.write_table(output.costs, collect_costs(cells, *paths))
-    files.write_json(output.summary, summarize(table, params.studies))
+    files.write_table(output.costs, collect_costs(cells, inputs.costs, inputs.training, params.before))
+    write_summary(summarize(Study.from_json(params.study), table.to_pylist()), output.summary, output.rows)

@@ -5,4 +5,4 @@ from workflow_scripts.jobs.step import step
 from workflow_scripts.reporting import tables
 
 with step(snakemake.threads):
-    tables.write(Study.from_json(snakemake.params.study), snakemake.input[0], snakemake.output)
+    tables.write(Study.from_json(snakemake.params.study), snakemake.params.kind, snakemake.input[0], snakemake.output)

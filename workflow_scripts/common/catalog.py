@@ -140,8 +140,17 @@ def resolve(kind: str, spelling: str, settings: Mapping[str, Any] | None = None)
 def canonical_spelling(kind: str, method: str, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> str:
     """The one spelling of a method: keys in field order, those equal to the resolved default left out."""
     defaults, chosen = _defaults(kind, method, settings), _read(kind, method, given)
-    differing = [key for key in defaults if key in chosen and chosen[key] != defaults[key]]
-    return "+".join([method, *(f"{key}~{fields.format_value(chosen[key])}" for key in differing)])
+    return _spell(method, {key: chosen[key] for key in defaults if key in chosen and chosen[key] != defaults[key]})
+
+
+def full_spelling(kind: str, method: str, given: Mapping[str, Any]) -> str:
+    """A method with all that is given, in field order: what it is called wherever a reader compares."""
+    chosen = _read(kind, method, given)
+    return _spell(method, {key: chosen[key] for key in describe(kind, method).fields if key in chosen})
+
+
+def _spell(method: str, chosen: Mapping[str, Any]) -> str:
+    return "+".join([method, *(f"{key}~{fields.format_value(value)}" for key, value in chosen.items())])
 
 
 def _defaults(kind: str, method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -30,14 +30,8 @@ def is_in_training(asks: Collection[str]) -> bool:
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
-    """The cell of a row of `metrics.parquet`, where ratio and seed are numbers."""
-    return Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=format_ratio(row["ratio"]))
-
-
-def defense_label(row: Mapping[str, Any]) -> str:
-    """A row's defense, and its protocol where the model may be asked in several ways: never the one without the
-    other."""
-    return row["defense"] if row["protocol"] == "default" else f"{row['defense']} [{row['protocol']}]"
+    """The cell that a row of metrics or an artifact's metadata speaks of, where ratio and seed may be numbers."""
+    return Cell(**{axis: str(row[axis]) for axis in Cell._fields})._replace(ratio=format_ratio(float(row["ratio"])))
 
 
 def format_ratio(ratio: float) -> str:
@@ -45,33 +39,64 @@ def format_ratio(ratio: float) -> str:
     return repr(float(ratio)) if ratio else "0"
 
 
+class Asked(NamedTuple):
+    """A cell that a study asks for, and its name there: of each method all that the study says, even where the
+    dataset's settings say the same, so that a column is one method on every dataset."""
+
+    cell: Cell
+    name: Cell
+
+
 @dataclass(frozen=True)
 class Table:
-    """Which axes of the grid are a table's rows and columns, and which metrics stand in it."""
+    """Which axes of the grid are a table's rows and columns, and which metrics stand in it.
+
+    kind: `cells`, the metrics; or `paired`, their differences over seeds to those of other columns. against: those, as
+    values of the last axis of the columns. A column is compared with the one of its own method; where there is one
+    only, with that.
+    """
 
     rows: tuple[str, ...] = ("attack",)
     columns: tuple[str, ...] = ("defense",)
     values: tuple[str, ...] = ("acc", "asr")
+    kind: str = "cells"
+    against: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "Table":
+        """Of plain values, lists in place of tuples."""
+        axes = {key: tuple(given[key]) for key in ("rows", "columns", "values", "against")}
+        return cls(**axes, kind=given["kind"])
+
+    def stem(self, study: str) -> str:
+        """What the files of this table of a study are called."""
+        return study if self.kind == "cells" else f"{study}_{self.kind}"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A grid of cells and the tables, figures and analyses that it becomes; `figures` and `analyses` are spellings."""
+    """What a study asks for, and the tables, figures and analyses that it becomes; `figures` and `analyses` are
+    spellings."""
 
     name: str
     title: str
-    cells: tuple[Cell, ...]
-    table: Table | None = None
+    asked: tuple[Asked, ...]
+    tables: tuple[Table, ...] = ()
     figures: tuple[str, ...] = ()
     analyses: tuple[str, ...] = ()
 
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Each cell once, in the order of the study."""
+        return tuple(dict.fromkeys(asked.cell for asked in self.asked))
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, as a rule hands them to its script."""
-        return {**asdict(self), "cells": [list(cell) for cell in self.cells]}
+        return {**asdict(self), "asked": [[list(part) for part in asked] for asked in self.asked]}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "Study":
         """The inverse of `as_json`."""
-        cells = tuple(Cell(*cell) for cell in given["cells"])
-        table = Table(**{key: tuple(value) for key, value in given["table"].items()}) if given["table"] else None
-        return cls(given["name"], given["title"], cells, table, tuple(given["figures"]), tuple(given["analyses"]))
+        asked = tuple(Asked(*(Cell(*part) for part in parts)) for parts in given["asked"])
+        tables = tuple(Table.from_json(table) for table in given["tables"])
+        return cls(given["name"], given["title"], asked, tables, tuple(given["figures"]), tuple(given["analyses"]))

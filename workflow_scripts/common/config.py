@@ -6,11 +6,12 @@ from typing import Any
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.errors import UserError, join_names
-from workflow_scripts.common.fields import Field
+from workflow_scripts.common.fields import RANGES, Field
 
 SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
 """The kinds of methods whose hyper-parameters may differ on a dataset."""
 REPLACED = ("replace_models", "largest_ratios")
+REFERENCE = Field("reference", None, float, RANGES["PositiveShare"][1])
 KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
 
 
@@ -34,9 +35,13 @@ class Config:
         """The settings of one dataset, by kind and by method."""
         return self.settings.get(dataset, {})
 
+    def reference(self, dataset: str) -> float | None:
+        """The clean accuracy that the literature has on a dataset; None where the configuration has none."""
+        return self.datasets[dataset].get("reference")
+
     def loader(self, dataset: str) -> tuple[str, dict[str, Any]]:
         """The name of a dataset's loader and its resolved fields."""
-        entry = dict(self.datasets[dataset])
+        entry = {key: value for key, value in self.datasets[dataset].items() if key != "reference"}
         loader = entry.pop("loader")
         return loader, catalog.resolve("datasets", loader, {"datasets": {loader: entry}})
 
@@ -96,8 +101,10 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
             f"config, dataset {name}: loader is missing or no name; there are: "
             f"{join_names(catalog.list_methods('datasets'))}"
         )
-    fields = {key: value for key, value in entry.items() if key != "loader"}
+    fields = {key: value for key, value in entry.items() if key not in ("loader", "reference")}
     try:
+        if "reference" in entry:
+            entry["reference"] = REFERENCE.read(entry["reference"])
         resolved = catalog.resolve("datasets", entry["loader"], {"datasets": {entry["loader"]: fields}})
     except UserError as error:
         raise UserError(f"config, dataset {name}: {error}") from None

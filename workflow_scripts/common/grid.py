@@ -2,17 +2,24 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.cells import Cell, format_ratio
+from workflow_scripts.common.cells import Asked, Cell, format_ratio
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping
 from workflow_scripts.common.errors import UserError, join_names
 
 
-def expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
-    """The cells of a grid, as a study's file has it. UserError names what is wrong in it."""
+class Spelled(NamedTuple):
+    """A method as it stands in paths, and as the study names it."""
+
+    path: str
+    name: str
+
+
+def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
+    """The cells of a grid, as a study's file has it, with their names. UserError names what is wrong in it."""
     grid = check_mapping(raw, "grid")
     check_keys(grid, Cell._fields, "grid")
     for axis in Cell._fields:
@@ -32,23 +39,25 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Cell]:
         models = [
             s
             for entry in as_list(grid["model"])
-            for s in _expand_spellings("models", entry, settings, replaced.get("replace_models", {}))
+            for s in expand_spellings("models", entry, settings, replaced.get("replace_models", {}))
         ]
-        defenses = [s for entry in as_list(grid["defense"]) for s in _expand_spellings("defenses", entry, settings)]
-        for spelling in _expand_spellings("attacks", attack, settings):
-            largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelling), math.inf)
-            share = _check_attack(spelling, min(ratio, largest), dataset, config)
-            for kind, own in (("attacks", [spelling]), ("models", models), ("defenses", defenses)):
+        defenses = [s for entry in as_list(grid["defense"]) for s in expand_spellings("defenses", entry, settings)]
+        for spelled in expand_spellings("attacks", attack, settings):
+            largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelled.path), math.inf)
+            share = _check_attack(spelled.path, min(ratio, largest), dataset, config)
+            for kind, own in (("attacks", [spelled]), ("models", models), ("defenses", defenses)):
                 for method in own:
-                    _check_named(kind, method, spelling, dataset, config)
+                    _check_named(kind, method.path, spelled.path, dataset, config)
             for model, seed, defense in itertools.product(models, seeds, defenses):
-                yield Cell(dataset, model, spelling, share, seed, defense)
+                cell = Cell(dataset, model.path, spelled.path, share, seed, defense.path)
+                yield Asked(cell, cell._replace(model=model.name, attack=spelled.name, defense=defense.name))
 
 
-def _expand_spellings(
-    kind: str, entry: Any, settings: dict[str, Any], replaced: dict[str, str] | None = None
-) -> Iterator[str]:
-    """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`, each in its one canonical form."""
+def expand_spellings(
+    kind: str, entry: Any, settings: Mapping[str, Any], replaced: Mapping[str, str] | None = None
+) -> Iterator[Spelled]:
+    """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`; in a path without what the dataset's settings
+    say anyway."""
     if isinstance(entry, str):
         method, *pairs = entry.split("+")
         if not all("~" in pair for pair in pairs):
@@ -58,7 +67,9 @@ def _expand_spellings(
         name = (replaced or {}).get(method, method)
         chosen = check_mapping(fields, f"grid, {method}")
         for values in itertools.product(*map(as_list, chosen.values())):
-            yield catalog.canonical_spelling(kind, name, dict(zip(chosen, values, strict=True)), settings)
+            given = dict(zip(chosen, values, strict=True))
+            in_path = catalog.canonical_spelling(kind, name, given, settings)
+            yield Spelled(in_path, catalog.full_spelling(kind, name, given))
 
 
 def _read_seed(value: Any) -> str:

@@ -22,12 +22,13 @@ def evaluate(
         made: what this evaluation is made by: fingerprint, hyper-parameters, wildcards.
     """
     params, job = made["params"], Job.of("defense", made, inputs)
-    secret = job.argument("truth")
-    predictions = prediction_table(job.argument("defended"), job.argument("test"), secret, job.run)
+    test, secret = job.argument("test"), job.argument("truth")
+    predictions = prediction_table(job.argument("defended"), test, secret, job.run)
     paths = {key: path.removeprefix(f"{root}/") for key, path in inputs.items()}
     about = {
         **job.wildcards,
         **{f"{axis}_params": json.dumps(params[axis], sort_keys=True) for axis in ("attack", "defense", "model")},
+        "classes": len(test.format.classes),
         "trigger_psnr": secret.psnr,
         "trigger_rms": secret.rms,
         "notes": files.read_about(inputs["defended"])["notes"],

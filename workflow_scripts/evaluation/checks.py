@@ -1,6 +1,6 @@
 """Is this number believable? Named checks of a row against the rows that it refers to; `checks.md` explains each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ class Context:
     """The rows that a row is read against; None where one does not exist.
 
     undefended: the victim, or `plain` for an in-training defense; clean: the clean model on clean images; floor: the
-    clean model on the same triggered images; random: all rows of `random_pruning` on the same victim.
+    clean model on the same triggered images; random: all rows of `random_pruning` on the same victim; reference: the
+    clean accuracy that the literature has on the dataset.
     """
 
     undefended: Row | None
@@ -20,6 +21,7 @@ class Context:
     floor: Row | None
     random: list[Row] = field(default_factory=list)
     seeds: int = 0
+    reference: float | None = None
 
 
 def not_implanted(row: Row, context: Context) -> bool:
@@ -30,6 +32,13 @@ def not_implanted(row: Row, context: Context) -> bool:
 def collapsed(row: Row, context: Context) -> bool:
     best = _value(context.clean, "acc")
     return best is not None and row["acc"] < 0.9 * best
+
+
+def weak_clean_model(row: Row, context: Context) -> bool:
+    """Below 0.8 of the reference; without one, below 2 / K, or for few classes halfway between chance and 1."""
+    best, chance = _value(context.clean, "acc"), 1 / row["classes"]
+    low = min(2 * chance, (1 + chance) / 2) if context.reference is None else 0.8 * context.reference
+    return best is not None and best < low
 
 
 def broke_model(row: Row, context: Context) -> bool:
@@ -58,34 +67,19 @@ def diverged(row: Row, context: Context) -> bool:
 CHECKS: tuple[Callable[[Row, Context], bool], ...] = (
     not_implanted,
     collapsed,
+    weak_clean_model,
     broke_model,
     no_better_than_random,
     few_seeds,
     diverged,
 )
-MARKS = dict(zip((check.__name__ for check in CHECKS), "NCBRFD", strict=True))
+MARKS = dict(zip((check.__name__ for check in CHECKS), "NCWBRFD", strict=True))
 """The letter by which a table marks a failed check."""
-LEFT_OUT = ("not_implanted", "diverged")
-"""Averages leave out the cells that fail one of these, and only those."""
 
 
 def failed_checks(row: Row, context: Context) -> list[str]:
     """The names of the checks that a row fails."""
     return [check.__name__ for check in CHECKS if check(row, context)]
-
-
-def rows_to_average(rows: Iterable[Row]) -> list[Row]:
-    """The rows that an average counts."""
-    return [row for row in rows if not set(row["checks"]) & set(LEFT_OUT)]
-
-
-def seed_means(rows: Iterable[Row], metric: str) -> list[float]:
-    """Each seed's mean over the rows that an average counts: an average over attacks is the mean of these."""
-    seeds: dict[int, list[float]] = {}
-    for row in rows_to_average(rows):
-        if row[metric] is not None:
-            seeds.setdefault(row["seed"], []).append(row[metric])
-    return [sum(values) / len(values) for values in seeds.values()]
 
 
 def _value(row: Row | None, key: str) -> float | None:

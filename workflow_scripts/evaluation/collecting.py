@@ -4,14 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from workflow_scripts.common import catalog, files
-from workflow_scripts.common.cells import METRICS, Cell, cell_of, clean_cell, defense_label, is_in_training
+from workflow_scripts.common.cells import METRICS, Cell, clean_cell, is_in_training
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.evaluation.checks import Context, Row, failed_checks, seed_means
+from workflow_scripts.evaluation.checks import Context, Row, failed_checks
 from workflow_scripts.evaluation.metrics import der
 
 RATES = [
@@ -50,10 +49,13 @@ COSTS = pa.schema(
 )
 
 
-def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> pa.Table:
+def collect(
+    metrics: Iterable[str], expected: Mapping[str, str], root: str, references: Mapping[str, float | None]
+) -> pa.Table:
     """The rows of these `metrics.json`, with DER and checks.
 
     Args:
+        references: the clean accuracy that the literature has, by dataset.
         expected: for every artifact that the rows rest on, by its path below `root`, what it must have been made by
             (`fingerprint.of_artifact`). UserError names the first that was made by something else.
     """
@@ -78,6 +80,7 @@ def collect(metrics: Iterable[str], expected: Mapping[str, str], root: str) -> p
             floor=by_place.get((cell._replace(defense="clean"), "default")),
             random=random.get(cell._replace(defense=""), []),
             seeds=seeds[cell._replace(seed=""), protocol],
+            reference=references[cell.dataset],
         )
         row["der"] = _der(row, context.undefended)
         contexts[cell, protocol] = context
@@ -155,27 +158,3 @@ def collect_costs(
         }
         rows.append({**axes, **cost, **seconds})
     return pa.Table.from_pylist(rows, COSTS)
-
-
-def summarize(table: pa.Table, studies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
-    """`{study: {defense: {acc, asr, ra, der}}}` in percent: the averages of the tables. In a study of several models
-    the model stands before the defense."""
-    rows: dict[Cell, list[Row]] = {}
-    for row in table.to_pylist():
-        rows.setdefault(cell_of(row), []).append(row)
-    found: dict[str, Any] = {}
-    for study, cells in studies.items():
-        groups: dict[str, list[Row]] = {}
-        models = {Cell(*cell).model for cell in cells}
-        for row in (row for cell in cells for row in rows.get(Cell(*cell), [])):
-            name = defense_label(row) if len(models) == 1 else f"{row['model']} {defense_label(row)}"
-            groups.setdefault(name, []).append(row)
-        for defense, group in sorted(groups.items()):
-            attacked = [row for row in group if row["attack"] != "none"]
-            means = {metric: _percent(seed_means(attacked, metric)) for metric in METRICS}
-            found.setdefault(study, {})[defense] = means
-    return found
-
-
-def _percent(values: Sequence[float]) -> float | None:
-    return round(100 * sum(values) / len(values), 2) if values else None

@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Cell
-
-Measured = tuple[pa.Table, dict[str, Any]]
 
 
 def victim_of(about: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,16 +4,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.figures._scored import Measured, drop_duplicate_orders, victim_of
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.figures._scored import drop_duplicate_orders, victim_of
+from workflow_scripts.reporting.panels import finish, make_grid, panels, wrap_label
+from workflow_scripts.reporting.plotting import COLORS
 
 Score = dict[tuple[str, int], float]
 """Each neuron, layer and unit, with its rank, 1 the first."""
@@ -31,40 +32,27 @@ class Agreement:
 
     def __call__(self, study: Study, neuron_scores: Sequence[Measured]) -> Figure:
         found = drop_duplicate_orders(neuron_scores)
-        attacks = list(dict.fromkeys(about["attack"] for _, about in found))
         names = [TAC, *dict.fromkeys(about["defense"] for _, about in found)]
-        count = max(1, len(attacks))
-        columns = min(2 if len(names) > 4 else 4, count)
-        lines = -(-count // columns)
         labels = [wrap_label(name) for name in names]
         margin = 0.08 * max(len(line) for label in labels for line in label.splitlines())
         side = max(1.2, 0.45 * len(names))
-        figure, grid = plt.subplots(
-            lines,
-            columns,
-            figsize=((side + 0.3) * columns + margin, (side + 0.6) * lines + margin),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-        )
-        for axis, attack in zip(grid.flat, attacks, strict=False):
-            _panel(axis, _mean(found, attack, names), labels)
-            axis.set_title(wrap_label(attack))
-        for axis in grid.flat[len(attacks) :]:
-            axis.set_visible(False)
-        figure.suptitle(study.title)
-        return figure
+        shown = panels(found)
+        most = 2 if len(names) > 4 else 4
+        figure, grid = make_grid(len(shown), side + 0.3, side + 0.6, most, (margin, margin), sharex=True, sharey=True)
+        for axis, (title, seeds) in zip(grid, shown.items(), strict=False):
+            _panel(axis, _mean(seeds, names), labels)
+            axis.set_title(title)
+        return finish(figure, study.title)
 
 
-def _mean(found: Sequence[Measured], attack: str, names: Sequence[str]) -> np.ndarray:
+def _mean(found: Sequence[Measured], names: Sequence[str]) -> np.ndarray:
     """(names, names): the mean over seeds of the correlations of each pair."""
     seeds: dict[tuple[str, ...], dict[str, Score]] = {}
     for table, about in found:
-        if about["attack"] == attack:
-            scores = seeds.setdefault(victim_of(about), {TAC: {}})
-            places = list(zip(table["layer"].to_pylist(), table["unit"].to_pylist(), strict=True))
-            scores[about["defense"]] = dict(zip(places, table["rank"].to_pylist(), strict=True))
-            scores[TAC] |= dict(zip(places, table["tac"].to_numpy() * -1, strict=True))
+        scores = seeds.setdefault(victim_of(about), {TAC: {}})
+        places = list(zip(table["layer"].to_pylist(), table["unit"].to_pylist(), strict=True))
+        scores[about["defense"]] = dict(zip(places, table["rank"].to_pylist(), strict=True))
+        scores[TAC] |= dict(zip(places, table["tac"].to_numpy() * -1, strict=True))
     values = np.full((len(names), len(names)), np.nan)
     for (i, first), (j, second) in itertools.combinations_with_replacement(enumerate(names), 2):
         pairs = [correlation(own[first], own[second]) for own in seeds.values() if {first, second} <= own.keys()]

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.figures._scored import Measured, drop_duplicate_orders
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.figures._scored import drop_duplicate_orders
+from workflow_scripts.reporting.panels import finish, make_grid, panels, wrap_label
+from workflow_scripts.reporting.plotting import COLORS
 
 Ranks = np.ndarray
 """(2, U): of each neuron its rank by suspicion and by TAC, 1 the first."""
@@ -26,38 +27,25 @@ class Coverage:
 
     def __call__(self, study: Study, neuron_scores: Sequence[Measured]) -> Figure:
         found = drop_duplicate_orders(neuron_scores)
-        attacks = list(dict.fromkeys(about["attack"] for _, about in found))
         defenses = list(dict.fromkeys(about["defense"] for _, about in found))
-        count = max(1, len(attacks))
-        columns = min(4, count)
-        lines = 2 * -(-count // columns)
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(2.2 * columns + 1.9, 2.3 * lines + 0.6), sharex=True, sharey=True, squeeze=False
-        )
-        for axis in grid.flat[2 * columns * (lines // 2 - 1) :]:
-            axis.set_visible(False)
-        for place, attack in enumerate(attacks):
-            for scope, name in enumerate(("last layer", "all layers")):
-                axis = grid[2 * (place // columns) + scope, place % columns]
-                axis.set_visible(True)
-                _panel(axis, _seeds(found, attack, whole=bool(scope)), defenses)
-                axis.set_title(f"{wrap_label(attack)}\n{name}", fontsize=9)
-        figure.supxlabel("neuron ratio (%)", fontsize=9)
-        figure.supylabel("coverage of the top neurons by TAC (%)", fontsize=9)
-        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
-        figure.suptitle(study.title)
-        return figure
+        shown = panels(found)
+        figure, grid = make_grid(2 * len(shown), 2.2, 2.3, margin=(1.9, 0.6), sharex=True, sharey=True)
+        places = [(*place, scope) for place in shown.items() for scope in ("last layer", "all layers")]
+        for axis, (title, seeds, scope) in zip(grid, places, strict=False):
+            _panel(axis, _seeds(seeds, whole=scope == "all layers"), defenses)
+            axis.set_title(f"{title}\n{scope}", fontsize=9)
+        x, y = "neuron ratio (%)", "coverage of the top neurons by TAC (%)"
+        return finish(figure, study.title, x, y, legend="right")
 
 
-def _seeds(found: Sequence[Measured], attack: str, whole: bool) -> dict[str, list[Ranks]]:
+def _seeds(found: Sequence[Measured], whole: bool) -> dict[str, list[Ranks]]:
     """Of each defense, the ranks at each seed: of the last layer, or of all where the defense scores more than one."""
     seeds: dict[str, list[Ranks]] = {}
     for table, about in found:
         layers = table["layer"].to_numpy().astype(str)
         last = layers == about["last"]
         ranks = np.stack([table[key].to_numpy() for key in ("rank", "tac_rank")])
-        if about["attack"] == attack and last.any() and not (whole and last.all()):
+        if last.any() and not (whole and last.all()):
             seeds.setdefault(about["defense"], []).append(ranks if whole else ranks[:, last])
     return seeds
 

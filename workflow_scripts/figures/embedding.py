@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pyarrow as pa
@@ -10,10 +9,10 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.plotting import wrap_label
+from workflow_scripts.reporting.panels import finish, make_grid, panels
 
-Measured = tuple[pa.Table, dict[str, Any]]
 PARTS = {"top": "top {k} directions", "rest": "remaining directions"}
 
 
@@ -24,27 +23,16 @@ class Embedding:
     first_seed = True
 
     def __call__(self, study: Study, singular_embedding: Sequence[Measured]) -> Figure:
-        shown: dict[str, Measured] = {}
-        for table, about in singular_embedding:
-            shown.setdefault(about["attack"], (table, about))
-        lines = -(-len(shown) // 2)
-        width = 4 if len(shown) > 1 else 2
-        figure, grid = plt.subplots(lines, width, figsize=(2.3 * width + 1.4, 2.4 * lines + 0.6), squeeze=False)
-        for axis in grid.flat:
-            axis.axis("off")
-        for place, (attack, (table, about)) in enumerate(shown.items()):
-            for offset, (part, title) in enumerate(PARTS.items()):
-                axis = grid.flat[2 * place + offset]
-                _panel(axis, table.filter(pc.equal(table["part"], part)), about["classes"])
-                axis.set_title(f"{wrap_label(attack)}\n{title.format(k=about['k'])}", fontsize=8)
-        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
-        figure.suptitle(study.title)
-        return figure
+        shown = panels(singular_embedding)
+        figure, grid = make_grid(2 * len(shown), 2.3, 2.4, margin=(1.4, 0.6))
+        places = [(title, *seeds[0], *part) for title, seeds in shown.items() for part in PARTS.items()]
+        for axis, (title, table, about, part, name) in zip(grid, places, strict=False):
+            _panel(axis, table.filter(pc.equal(table["part"], part)), about["classes"])
+            axis.set_title(f"{title}\n{name.format(k=about['k'])}", fontsize=8)
+        return finish(figure, study.title, legend="right")
 
 
 def _panel(axis: Axes, table: pa.Table, classes: Sequence[str]) -> None:
-    axis.axis("on")
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(True)

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.reporting.panels import finish, make_grid, panels
+from workflow_scripts.reporting.plotting import COLORS
 
-Measured = tuple[pa.Table, dict[str, Any]]
 MODELS = {"victim": ("backdoored model", COLORS[4]), "clean": ("clean model", COLORS[0])}
 
 
@@ -27,27 +27,13 @@ class GradientNorms:
     """
 
     def __call__(self, study: Study, gradient_norms: Sequence[Measured]) -> Figure:
-        attacks: dict[str, list[Measured]] = {}
-        for table, about in gradient_norms:
-            if about["attack"] != "none":
-                attacks.setdefault(about["attack"], []).append((table, about))
-        count = max(1, len(attacks))
-        columns = min(4, count)
-        lines = -(-count // columns)
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(2.4 * columns + 1.8, 2.8 * lines + 0.6), sharex=True, sharey=True, squeeze=False
-        )
-        for axis, (attack, seeds) in zip(grid.flat, attacks.items(), strict=False):
+        shown = panels([(table, about) for table, about in gradient_norms if about["attack"] != "none"])
+        figure, grid = make_grid(len(shown), 2.4, 2.8, margin=(1.8, 0.6), sharex=True, sharey=True)
+        for axis, (title, seeds) in zip(grid, shown.items(), strict=False):
             _panel(axis, [table for table, _ in seeds])
-            axis.set_title(f"{wrap_label(attack)}\n{_words([about for _, about in seeds])}", fontsize=8)
-        for axis in grid.flat[len(attacks) :]:
-            axis.set_visible(False)
-        figure.supxlabel("neurons of the last layer, least active first (%)", fontsize=9)
-        figure.supylabel("gradient norm (L1)", fontsize=9)
-        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
-        figure.suptitle(study.title)
-        return figure
+            axis.set_title(f"{title}\n{_words([about for _, about in seeds])}", fontsize=8)
+        x = "neurons of the last layer, least active first (%)"
+        return finish(figure, study.title, x, "gradient norm (L1)", legend="right")
 
 
 def _panel(axis: Axes, seeds: Sequence[pa.Table]) -> None:

@@ -1,4 +1,4 @@
-"""ASR and ACC over attack and defense."""
+"""ASR and ACC over defense and attack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,51 +10,78 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.reporting.aggregate import axes_that_differ, format_label, mean_and_interval
-from workflow_scripts.reporting.plotting import wrap_label
+from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
+from workflow_scripts.reporting.aggregate import format_spelling
+from workflow_scripts.reporting.estimates import estimate
+from workflow_scripts.reporting.panels import finish, wrap_label
+
+METRICS = {"asr": "ASR (%), low is good", "acc": "ACC (%), high is good"}
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One panel for ASR, one for ACC, dark where it is bad; controls behind a gap; means over seeds."""
+    """A line for each defense, a column for each attack and ratio, a block for each dataset and model: ASR and ACC,
+    dark where it is bad; controls below a gap, in italics. Means over seeds; `N` where at one of them no
+    backdoor was implanted.
+    """
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
-        lines, columns = axes_that_differ(rows, "dataset", "attack"), axes_that_differ(rows, "model", "defense")
-        attacks = list(dict.fromkeys(format_label(row, lines) for row in rows))
-        defenses = list(dict.fromkeys(format_label(row, columns) for row in sorted(rows, key=lambda r: r["control"])))
-        own = sum(not control for control in {format_label(r, columns): r["control"] for r in rows}.values())
-        below = max(len(line) for defense in defenses for line in wrap_label(defense).splitlines())
-        size = (2 + 1.0 * len(defenses), 1 + 0.42 * len(attacks) + 0.08 * below)
-        figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
-        for axis, metric, title in zip(
-            axes, ("asr", "acc"), ("ASR (%), low is good", "ACC (%), high is good"), strict=True
-        ):
-            values = np.full((len(attacks), len(defenses)), np.nan)
-            for i, attack in enumerate(attacks):
-                for j, defense in enumerate(defenses):
-                    cells = [
-                        r for r in rows if format_label(r, lines) == attack and format_label(r, columns) == defense
-                    ]
-                    mean = mean_and_interval([r[metric] for r in cells if r[metric] is not None])[0]
-                    values[i, j] = np.nan if mean is None else 100 * mean
-            _panel(axis, values, own, high_is_bad=metric == "asr")
-            axis.set_title(title)
-            axis.set_xticks(range(len(defenses)), [wrap_label(d) for d in defenses], rotation=90, fontsize=8)
-            axis.set_yticks(range(len(attacks)), [wrap_label(a) for a in attacks])
-            axis.set_xlabel("defense | control" if own < len(defenses) else "defense")
-        axes[0].set_ylabel("attack")
-        figure.suptitle(study.title)
-        return figure
+        axes = axes_apart(rows)
+        blocks = group_rows(rows, lambda row: format_label(row, [a for a in axes if a in ("dataset", "model")]))
+        attacks = group_rows(rows, lambda row: _condition(row, axes))
+        heights = [len(group_rows(block, lambda row: format_label(row, ["defense"]))) for block in blocks.values()]
+        stacked = len(attacks) > 16
+        across, down = (1, 2) if stacked else (2, 1)
+        size = (
+            3.4 + across * max(2.2, 0.52 * len(attacks)),
+            1.6 + down * (0.27 * sum(heights) + 0.5 * len(heights)),
+        )
+        ratios = [height + 1.5 for _ in range(down) for height in heights]
+        figure, grid = plt.subplots(
+            down * len(blocks),
+            across,
+            figsize=size,
+            squeeze=False,
+            sharey="row",
+            gridspec_kw={"height_ratios": ratios},
+        )
+        for i, (name, block) in enumerate(blocks.items()):
+            for j, (metric, title) in enumerate(METRICS.items()):
+                axis = grid[i + j * len(blocks), 0] if stacked else grid[i, j]
+                _panel(axis, block, metric, list(attacks), axes)
+                about = [format_spelling(name)] if name else []
+                axis.set_title("\n".join([*about, *([title] if i == 0 else [])]), fontsize=9)
+        empty = any("not_implanted" in row["checks"] for row in rows)
+        return finish(figure, study.title, note="N: at some seed no backdoor was implanted" if empty else "")
 
 
-def _panel(axis: Axes, values: np.ndarray, own: int, high_is_bad: bool) -> None:
+def _condition(row: Row, axes: Sequence[str]) -> str:
+    return format_label(row, [axis for axis in axes if axis in ("attack", "ratio")])
+
+
+def _panel(axis: Axes, rows: Sequence[Row], metric: str, attacks: Sequence[str], axes: Sequence[str]) -> None:
+    controls = {format_label(row, ["defense"]): row["control"] for row in rows}
+    defenses = sorted(controls, key=lambda name: controls[name])
+    places = group_rows(rows, lambda row: (format_label(row, ["defense"]), _condition(row, axes)))
+    values = np.full((len(defenses), len(attacks)), np.nan)
+    high_is_bad = metric == "asr"
+    for (defense, attack), cells in places.items():
+        i, j = defenses.index(defense), attacks.index(attack)
+        mean = estimate([row[metric] for row in cells if row[metric] is not None]).mean
+        values[i, j] = np.nan if mean is None else 100 * mean
+        text = "–" if mean is None else f"{100 * mean:.0f}" if high_is_bad else f"{100 * mean:.1f}"
+        if high_is_bad and any("not_implanted" in row["checks"] for row in cells):
+            text += " N"
+        dark = values[i, j] > 60 if high_is_bad else values[i, j] < 40
+        axis.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
     axis.imshow(values, cmap="cividis_r" if high_is_bad else "cividis", vmin=0, vmax=100, aspect="auto")
     axis.set_facecolor("#eeeeee")
-    for (i, j), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{value:.1f}"
-        dark = value > 60 if high_is_bad else value < 40
-        axis.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
-    if own < values.shape[1]:
-        axis.axvline(own - 0.5, color="white", linewidth=4)
+    if any(controls.values()) and not all(controls.values()):
+        axis.axhline(sum(not control for control in controls.values()) - 0.5, color="white", linewidth=5)
+    few = len(attacks) <= 4
+    axis.set_xticks(range(len(attacks)), [wrap_label(a) for a in attacks], rotation=0 if few else 90, fontsize=8)
+    axis.set_yticks(range(len(defenses)), [format_spelling(name) for name in defenses], fontsize=8)
+    for label, name in zip(axis.get_yticklabels(), defenses, strict=False):
+        label.set_fontstyle("italic" if controls[name] else "normal")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
-import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.reporting.panels import finish, make_lines, panels
+from workflow_scripts.reporting.plotting import COLORS
 
-Measured = tuple[pa.Table, dict[str, Any]]
 MEASURES = {
     "effective_rank": "effective rank",
     "stable_rank": "stable rank",
@@ -28,21 +26,18 @@ class RankOverTraining:
     Means over seeds, the single seeds thin."""
 
     def __call__(self, study: Study, feature_rank: Sequence[Measured]) -> Figure:
-        tables = [table.to_pandas().assign(attack=about["attack"], seed=about["seed"]) for table, about in feature_rank]
-        rows = pd.concat(tables)
-        attacks = list(dict.fromkeys(rows["attack"]))
-        figure, grid = plt.subplots(
-            len(attacks), 4, figsize=(10.5, 1.9 * len(attacks) + 0.9), sharex="col", sharey="col", squeeze=False
-        )
-        for line, attack in zip(grid, attacks, strict=True):
-            own = rows[rows["attack"] == attack]
+        shown = panels(feature_rank)
+        size = (10.5, 1.9 * len(shown) + 0.9)
+        figure, grid = make_lines(len(shown), 4, size, sharex="col", sharey="col")
+        for line, (title, seeds) in zip(grid, shown.items(), strict=True):
+            own = pd.concat([table.to_pandas().assign(seed=about["seed"]) for table, about in seeds])
             for axis, measure in zip(line, MEASURES, strict=False):
                 for images, color in (("clean", CLEAN), ("triggered", TRIGGERED)):
                     chosen = own[(own["measure"] == measure) & (own["images"] == images)]
                     _curve(axis, chosen, "epoch", color, images)
             for measure, color in (("acc", CLEAN), ("asr", TRIGGERED)):
                 _curve(line[3], own[own["measure"] == measure].assign(value=lambda d: 100 * d["value"]), "k", color)
-            line[0].set_ylabel(wrap_label(attack))
+            line[0].set_ylabel(title)
         for axis, title in zip(grid[0], [*MEASURES.values(), "ACC, ASR (%) of the\ntop k directions"], strict=True):
             axis.set_title(title, fontsize=9)
         for axis, name in zip(grid[-1], ["epoch"] * 3 + ["k"], strict=True):
@@ -50,9 +45,7 @@ class RankOverTraining:
         grid[0, 3].set_xscale("log")
         grid[0, 3].set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"], minor=False)
         grid[0, 3].minorticks_off()
-        figure.legend(*grid[-1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(study.title)
-        return figure
+        return finish(figure, study.title, legend="below")
 
 
 def _curve(axis: Axes, rows: pd.DataFrame, x: str, color: str, label: str | None = None) -> None:

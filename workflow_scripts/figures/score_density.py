@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pyarrow as pa
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.reporting.panels import finish, make_lines, panels
+from workflow_scripts.reporting.plotting import COLORS
 from workflow_scripts.units.thresholds import density
-
-Measured = tuple[pa.Table, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,24 +27,20 @@ class ScoreDensity:
     first_seed = True
 
     def __call__(self, study: Study, unit_scores: Sequence[Measured]) -> Figure:
-        scored = [(table, about) for table, about in unit_scores if len(table)]
-        columns = max([1, *(len(table["layer"].unique()) for table, _ in scored)])
-        lines = max(1, len(scored))
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(1.5 + 2.4 * columns, 0.7 + 1.6 * lines), squeeze=False, sharey="row"
-        )
+        scored = panels([(table, about) for table, about in unit_scores if len(table)], also=["defense"])
+        first = {title: seeds[0] for title, seeds in scored.items()}
+        columns = max([1, *(len(table["layer"].unique()) for table, _ in first.values())])
+        size = (1.5 + 2.4 * columns, 0.7 + 1.6 * max(1, len(first)))
+        figure, grid = make_lines(len(first), columns, size, sharey="row")
         for axis in grid.flat:
             axis.axis("off")
-        for line, (table, about) in zip(grid, scored, strict=False):
+        for line, (title, (table, about)) in zip(grid, first.items(), strict=False):
             for axis, layer in zip(line, table["layer"].unique().to_pylist(), strict=False):
                 rows = [row for row in table.to_pylist() if row["layer"] == layer]
                 _panel(axis, rows, about["thresholds"].get(layer))
                 axis.set_title(layer, fontsize=8)
-            name = f"{wrap_label(about['attack'])}\n{wrap_label(about['defense'])}"
-            line[0].text(-0.18, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
-        figure.supxlabel("log10 of the score", fontsize=9)
-        figure.suptitle(f"Unit scores: {study.title}")
-        return figure
+            line[0].text(-0.18, 0.5, title, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+        return finish(figure, f"Unit scores: {study.title}", "log10 of the score")
 
 
 def _panel(axis: Axes, rows: Sequence[dict[str, Any]], threshold: float | None) -> None:

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.figures._scored import Measured, drop_duplicate_orders
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.figures._scored import drop_duplicate_orders
+from workflow_scripts.reporting.panels import finish, make_lines, panels, wrap_label
+from workflow_scripts.reporting.plotting import COLORS
 
 LINES = {"acc": ("ACC", COLORS[0]), "asr": ("ASR", COLORS[4]), "ra": ("RA", COLORS[5])}
 MARKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,25 +34,18 @@ class Sweep:
 
     def __call__(self, study: Study, sweep: Sequence[Measured]) -> Figure:
         found = drop_duplicate_orders(sweep, only_controls=True)
-        attacks = list(dict.fromkeys(about["attack"] for _, about in found))
-        defenses = list(dict.fromkeys(about["defense"] for _, about in found))
-        lines, columns = max(1, len(defenses)), max(1, len(attacks))
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(2.1 * columns + 2.2, 1.7 * lines + 0.9), sharex=True, sharey=True, squeeze=False
-        )
+        defenses, shown = list(dict.fromkeys(about["defense"] for _, about in found)), panels(found)
+        lines, columns = max(1, len(defenses)), max(1, len(shown))
+        size = (2.1 * columns + 2.2, 1.7 * lines + 0.9)
+        figure, grid = make_lines(lines, columns, size, sharex=True, sharey=True)
         for line, defense in zip(grid, defenses, strict=False):
-            for axis, attack in zip(line, attacks, strict=False):
-                seeds = [t for t, about in found if (about["defense"], about["attack"]) == (defense, attack)]
-                _panel(axis, seeds)
+            for axis, (title, seeds) in zip(line, shown.items(), strict=False):
+                _panel(axis, [table for table, about in seeds if about["defense"] == defense])
                 if axis in grid[0]:
-                    axis.set_title(wrap_label(attack))
+                    axis.set_title(title)
             line[0].set_ylabel(wrap_label(defense), fontsize=8)
-        figure.supxlabel("units silenced (%)", fontsize=9)
-        figure.supylabel("ACC, ASR, RA (%)", fontsize=9)
-        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8)
-        figure.suptitle(f"{study.title}\nnothing is fine-tuned")
-        return figure
+        x, y = "units silenced (%)", "ACC, ASR, RA (%)"
+        return finish(figure, study.title, x, y, legend="right", note="nothing is fine-tuned")
 
 
 def _panel(axis: Axes, seeds: Sequence[pa.Table]) -> None:

@@ -3,80 +3,106 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.reporting.aggregate import axes_that_differ, format_label
-from workflow_scripts.reporting.plotting import COLORS, MARKERS, wrap_label
+from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
+from workflow_scripts.reporting.aggregate import format_spelling
+from workflow_scripts.reporting.panels import finish, make_grid, wrap_label
+from workflow_scripts.reporting.plotting import COLORS, MARKERS
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """A panel for each attack: means as large marks, the single seeds as dots; the clean model's ACC and ASR as lines
-    where the study has one model.
+    """A panel for each defense, of each dataset and model, controls last and on grey. In it a mark for each attack and
+    ratio, the mean over seeds; the single seeds as dots; a thin line from the undefended model, and as a cross the
+    clean model's answers to the same trigger: the floor, which no defense can go below.
 
     The ACC axis is stretched where defenses differ: its distances are those of log(100.5 - ACC).
     """
 
-    def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
-        attacked = [row for row in rows if row["asr"] is not None]
-        panels, series = axes_that_differ(attacked, "dataset", "attack"), axes_that_differ(attacked, "model", "defense")
-        attacks = list(dict.fromkeys(format_label(row, panels) for row in attacked))
-        count = max(1, len(attacks))
-        columns = min(4, count)
-        lines = -(-count // columns)
-        entries = len({format_label(row, series) for row in attacked}) + 2
-        beside = entries <= 12
-        size = (2.6 * columns + (1.6 if beside else 0), 2.6 * lines + (0.5 if beside else 0.6 + 0.2 * entries / 4 * 3))
-        figure, grid = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-        for axis, attack in zip(grid.flat, attacks, strict=False):
-            _panel(axis, [row for row in attacked if format_label(row, panels) == attack], attacked, series)
-            axis.set_title(wrap_label(attack))
-        for axis in grid.flat[len(attacks) :]:
-            axis.set_visible(False)
-        for axis in grid[-1]:
-            axis.set_xlabel("ACC (%)")
-        figure.supylabel("ASR (%)", fontsize=9)
-        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        place = {"loc": "outside right center"} if beside else {"loc": "outside lower center", "ncols": 4}
-        figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, **place)
-        figure.suptitle(study.title)
-        return figure
+    def __call__(self, study: Study, rows: Sequence[Row], references: Sequence[Row]) -> Figure:
+        attacked, known = ([row for row in part if row["asr"] is not None] for part in (rows, references))
+        axes = axes_apart(attacked)
+        blocks = [axis for axis in axes if axis in ("dataset", "model")]
+        order = list(group_rows(attacked, lambda row: format_label(row, blocks)))
+        attacked.sort(key=lambda row: (order.index(format_label(row, blocks)), row["control"]))
+        shown = group_rows(attacked, lambda row: format_label(row, [*blocks, "defense"]))
+        style = _styles(attacked, axes)
+        most = 5 if len(shown) <= 20 else 8
+        figure, grid = make_grid(len(shown), 1.75, 1.9, most, (0.6, 1.3), sharex=True, sharey=True)
+        for axis, own in zip(grid, shown.values(), strict=False):
+            same = [row for row in known if all(row[key] == own[0][key] for key in ("dataset", "model"))]
+            _panel(axis, own, same, style, axes)
+            about = [format_spelling(format_label(own[0], [block])) for block in blocks]
+            label = wrap_label(format_label(own[0], ["defense"]))
+            axis.set_title("\n".join([*about, label]), fontsize=8, style="italic" if own[0]["control"] else "normal")
+        return finish(figure, study.title, "ACC (%)", "ASR (%)", legend="below")
 
 
-def _panel(axis: Axes, rows: Sequence[Row], attacked: Sequence[Row], series: Sequence[str]) -> None:
-    defenses = list(dict.fromkeys(format_label(row, series) for row in attacked))
-    clean = [row for row in rows if row["defense"] == "clean"]
-    if len({row["model"] for row in clean}) == 1:  # of several models each has a mark of its own
-        acc, asr = (100 * sum(row[metric] for row in clean) / len(clean) for metric in ("acc", "asr"))
-        axis.axhline(asr, color="#555555", linewidth=1, linestyle="--", label="clean model's ASR")
-        axis.axvline(acc, color="#555555", linewidth=1, linestyle=":", label="clean model's ACC")
-    for place, defense in enumerate(defenses):
-        seeds = [row for row in rows if format_label(row, series) == defense]
-        if not seeds:
-            continue
-        accs, asrs = ([100 * row[metric] for row in seeds] for metric in ("acc", "asr"))
-        turn, at = divmod(place, len(COLORS))
-        color, marker = COLORS[at], MARKERS[(at + turn) % len(MARKERS)]
-        control = seeds[0]["control"]
-        axis.plot(accs, asrs, "o", color=color, markersize=3.5, markeredgecolor="white", markeredgewidth=0.4, zorder=3)
+def _styles(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A color for each attack, a marker for each ratio where there are several, else for each attack."""
+    attacks = list(dict.fromkeys(row["attack"] for row in rows))
+    ratios = sorted({row["ratio"] for row in rows}, reverse=True)
+    found = {}
+    for row in rows:
+        place = attacks.index(row["attack"])
+        turn = ratios.index(row["ratio"]) if "ratio" in axes else place
+        found[_condition(row, axes)] = COLORS[place % len(COLORS)], MARKERS[turn % len(MARKERS)]
+    return found
+
+
+def _condition(row: Row, axes: Sequence[str]) -> str:
+    return format_label(row, [axis for axis in axes if axis in ("attack", "ratio")])
+
+
+def _panel(
+    axis: Axes, rows: Sequence[Row], known: Sequence[Row], style: dict[str, tuple[str, str]], axes: Sequence[str]
+) -> None:
+    before, floor = (
+        group_rows([row for row in known if row["defense"] == name], lambda row: _condition(row, axes))
+        for name in ("none", "clean")
+    )
+    for name, seeds in group_rows(rows, lambda row: _condition(row, axes)).items():
+        color, marker = style[name]
+        (acc, asr), clean, start = _mean(seeds), floor.get(name), before.get(name)
+        if start:
+            axis.plot(*zip(_mean(start), (acc, asr), strict=True), "-", color=color, linewidth=0.6, alpha=0.6, zorder=1)
+        if clean:
+            axis.plot(*_mean(clean), "x", color=color, markersize=5, markeredgewidth=1, clip_on=False, zorder=2)
+        for row in seeds:
+            axis.plot(100 * row["acc"], 100 * row["asr"], ".", color=color, markersize=3.5, alpha=0.7, clip_on=False)
+        empty = any("not_implanted" in row["checks"] for row in seeds)
+        face = "white" if empty else color
         axis.plot(
-            [sum(accs) / len(accs)],
-            [sum(asrs) / len(asrs)],
-            marker,
-            color=color,
-            markerfacecolor="none" if control else color,
-            markersize=8,
-            linestyle="none",
-            alpha=0.8,
-            label=wrap_label(defense),
-        )
+            [acc], [asr], marker, color=color, markerfacecolor=face, markersize=6.5, alpha=0.85, clip_on=False,
+            label=format_spelling(name), linestyle="none",
+        )  # fmt: skip
+    axis.plot([], [], "x", color="#555555", markersize=5, linestyle="none", label="clean model")
+    if any("not_implanted" in row["checks"] for row in rows):
+        axis.plot([], [], "o", color="#555555", markerfacecolor="white", linestyle="none", label="not implanted")
+    if rows[0]["control"]:
+        axis.set_facecolor("#f0f0f0")
     axis.set_ylim(-5, 105)
-    axis.set_xscale("function", functions=(lambda acc: -np.log10(100.5 - acc), lambda place: 100.5 - 10.0**-place))
+    axis.set_xscale("function", functions=(_stretch, _shrink))
     axis.set_xlim(0, 100.2)
-    axis.set_xticks([0, 50, 80, 90, 95, 98, 100])
+    axis.set_xticks([0, 80, 95, 100])
+    axis.set_yticks([0, 50, 100])
+    axis.tick_params(labelsize=7)
     axis.grid(color="#dddddd", linewidth=0.5)
+
+
+def _mean(rows: Sequence[Row]) -> tuple[float, float]:
+    acc, asr = (100 * sum(row[metric] for row in rows) / len(rows) for metric in ("acc", "asr"))
+    return acc, asr
+
+
+def _stretch(acc: np.ndarray) -> np.ndarray:
+    return -np.log10(100.5 - acc)
+
+
+def _shrink(place: np.ndarray) -> np.ndarray:
+    return 100.5 - 10.0**-place

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common import files
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.fields import Count
-from workflow_scripts.reporting.plotting import wrap_label
-
-Measured = tuple[pa.Table, dict[str, Any]]
+from workflow_scripts.reporting.panels import finish, make_lines, panels
 
 
 @dataclass(frozen=True)
@@ -29,23 +27,21 @@ class Triggers:
     first_seed = True
 
     def __call__(self, study: Study, triggers: Sequence[Measured]) -> Figure:
-        shown: dict[str, Measured] = {}
-        for table, about in triggers:
-            if len(table):
-                shown.setdefault(about["attack"], (table, about))
-        width = 3 * self.examples
-        figure, grid = plt.subplots(
-            max(1, len(shown)), width, figsize=(0.95 * width + 1.3, 1.12 * max(1, len(shown)) + 0.8), squeeze=False
-        )
+        found: list[Measured] = []
+        for table, about in triggers:  # the same pictures at several ratios or for several models are one line
+            if len(table) and not any(table.equals(other) and _names(about) == _names(own) for other, own in found):
+                found.append((table, about))
+        shown, width = panels(found), 3 * self.examples
+        figure, grid = make_lines(len(shown), width, (0.95 * width + 1.3, 1.12 * max(1, len(shown)) + 0.8))
         for axis in grid.flat:
             axis.axis("off")
-        for line, (attack, (table, about)) in zip(grid, shown.items(), strict=False):
+        for line, (title, seeds) in zip(grid, shown.items(), strict=False):
+            table, about = seeds[0]
             self._line(line, table, about)
             psnr = "no change" if about["psnr"] is None else f"{about['psnr']:.1f} dB\nRMS {about['rms']:.1f}"
-            name = f"{wrap_label(attack)}\n{psnr}"
+            name = f"{title}\n{psnr}"
             line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
-        figure.suptitle(f"Triggers: {study.title}")
-        return figure
+        return finish(figure, f"Triggers: {study.title}")
 
     def _line(self, axes: np.ndarray, table: pa.Table, about: dict[str, Any]) -> None:
         count = min(self.examples, len(table))
@@ -64,3 +60,7 @@ class Triggers:
                 axis = axes[block * self.examples + place]
                 axis.imshow(image.astype(np.uint8).squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=255)
             axes[block * self.examples + count // 2].set_title(name, fontsize=8)
+
+
+def _names(about: dict[str, Any]) -> tuple[str, str]:
+    return about["dataset"], about["attack"]

@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.fields import PositiveShare
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.reporting.panels import finish, make_lines, panels
+from workflow_scripts.reporting.plotting import COLORS
 
-Measured = tuple[pa.Table, dict[str, Any]]
 WHEN = {"before": "victim", "after_clean": "after clean unlearning", "after_poison": "after poison unlearning"}
 
 
@@ -33,20 +32,11 @@ class UnlearnedActivations:
     first_seed = True
 
     def __call__(self, study: Study, unlearning: Sequence[Measured]) -> Figure:
-        shown: dict[str, Measured] = {}
-        for table, about in unlearning:
-            if len(table):
-                shown.setdefault(about["attack"], (table, about))
-        count = max(1, len(shown))
-        figure, grid = plt.subplots(
-            count,
-            len(WHEN),
-            figsize=(2.3 * len(WHEN) + 0.9, 2.2 * count + 1),
-            sharex="row",
-            sharey="row",
-            squeeze=False,
-        )
-        for line, (attack, (table, about)) in zip(grid, shown.items(), strict=False):
+        shown = panels([(table, about) for table, about in unlearning if len(table)])
+        size = (2.3 * len(WHEN) + 0.9, 2.2 * max(1, len(shown)) + 1)
+        figure, grid = make_lines(len(shown), len(WHEN), size, sharex="row", sharey="row")
+        for line, (title, seeds) in zip(grid, shown.items(), strict=False):
+            table, about = seeds[0]
             last = table.filter(pc.is_valid(table["clean_before"]))
             change = np.abs(last["triggered_before"].to_numpy() - last["clean_before"].to_numpy())
             marked = np.isin(np.arange(len(last)), np.argsort(-change)[: max(1, round(self.marked * len(last)))])
@@ -54,13 +44,9 @@ class UnlearnedActivations:
                 _panel(axis, last, when, marked)
                 rates = f"ACC {100 * about['acc'][when]:.0f}, ASR {100 * about['asr'][when]:.0f}"
                 axis.set_title(f"{name}\n{rates}" if axis in grid[0] else rates, fontsize=8)
-            line[0].set_ylabel(wrap_label(attack))
+            line[0].set_ylabel(title)
         grid[-1, 1].set_xlabel("mean activation without the trigger")
-        figure.supylabel("mean activation with the trigger", fontsize=9)
-        handles = {h.get_label(): h for axis in grid.flat for h in axis.get_legend_handles_labels()[0]}
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-        figure.suptitle(study.title)
-        return figure
+        return finish(figure, study.title, y="mean activation with the trigger", legend="below")
 
 
 def _panel(axis: Axes, last: pa.Table, when: str, marked: np.ndarray) -> None:

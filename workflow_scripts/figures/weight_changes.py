@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.aggregate import mean_and_interval
-from workflow_scripts.reporting.plotting import COLORS, wrap_label
+from workflow_scripts.reporting.estimates import Estimate, estimate
+from workflow_scripts.reporting.panels import finish, make_grid, panels
+from workflow_scripts.reporting.plotting import COLORS
 
-Measured = tuple[pa.Table, dict[str, Any]]
-LEGEND = "ρ: Spearman's, mean over seeds ± 95 % interval; in brackets: the control without a trigger; dots: first seed"
+LEGEND = "ρ: Spearman's, mean [range; from six seeds on 95 % interval]; control: without a trigger; dots: first seed"
 
 
 @dataclass(frozen=True)
@@ -23,31 +23,19 @@ class WeightChanges:
     """For each attack, at the first seed: the neuron weight changes in unlearning clean images, and in unlearning
     triggered ones with the attacker's labels (poison unlearning); the last layer's in colour.
 
-    In words: Spearman's correlation, mean over seeds with Student's t 95 % interval, for the neurons of one network are
-    no independent sample; that it may be 0 where the interval has 0; beside it that of the control, in which the same
-    images are unlearned without the trigger; where an unlearning ended short of its stop.
+    In words: Spearman's correlation, mean over seeds with range or interval, for the neurons of one network are no
+    independent sample; beside it that of the control, in which the same images are unlearned without the trigger; where
+    an unlearning ended short of its stop.
     """
 
     def __call__(self, study: Study, unlearning: Sequence[Measured]) -> Figure:
-        attacks: dict[str, list[Measured]] = {}
-        for table, about in unlearning:
-            if len(table):
-                attacks.setdefault(about["attack"], []).append((table, about))
-        count = max(1, len(attacks))
-        columns = min(4, count)
-        lines = -(-count // columns)
-        figure, grid = plt.subplots(lines, columns, figsize=(2.8 * columns + 1.2, 2.8 * lines + 0.6), squeeze=False)
-        for axis, (attack, seeds) in zip(grid.flat, attacks.items(), strict=False):
+        shown = panels([(table, about) for table, about in unlearning if len(table)])
+        figure, grid = make_grid(len(shown), 2.8, 2.8, sharex=False)
+        for axis, (title, seeds) in zip(grid, shown.items(), strict=False):
             _panel(axis, seeds[0][0])
-            axis.set_title("\n".join([wrap_label(attack), *_words(seeds)]), fontsize=8)
-        for axis in grid.flat[len(attacks) :]:
-            axis.set_visible(False)
-        figure.supxlabel("weight change in clean unlearning (L1)", fontsize=9)
-        figure.supylabel("weight change in poison unlearning (L1)", fontsize=9)
-        handles = grid.flat[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside right center", frameon=False, fontsize=8)
-        figure.suptitle(f"{study.title}\n{LEGEND}")
-        return figure
+            axis.set_title("\n".join([title, *_words(seeds)]), fontsize=8)
+        x, y = "weight change in clean unlearning (L1)", "weight change in poison unlearning (L1)"
+        return finish(figure, study.title, x, y, legend="right", note=LEGEND)
 
 
 def _panel(axis: Axes, table: pa.Table) -> None:
@@ -72,11 +60,9 @@ def _words(seeds: Sequence[Measured]) -> list[str]:
     abouts = [about for _, about in seeds]
     found = []
     for name, layer in (("last layer", last), ("all layers", "all")):
-        control = _over_seeds(abouts, "control", layer)[0]
-        brackets = "" if control is None else f" [{control:.2f}]"
-        found.append(
-            f"{name}: ρ = {_format_interval(*_over_seeds(abouts, 'poison', layer))}{brackets}".replace("-", "−")
-        )
+        control = _over_seeds(abouts, "control", layer).mean
+        beside = "" if control is None else f", control {control:.2f}"
+        found.append(f"{name}: ρ = {_format_interval(_over_seeds(abouts, 'poison', layer))}{beside}".replace("-", "−"))
     for kind in ("clean", "poison"):
         short_of = [went["kept"] for about in abouts if (went := about["unlearning"][kind])["kept"] > went["stop"]]
         if short_of:
@@ -84,17 +70,14 @@ def _words(seeds: Sequence[Measured]) -> list[str]:
     return found
 
 
-def _over_seeds(
-    abouts: Sequence[dict[str, Any]], kind: str, layer: str
-) -> tuple[float | None, float | None, float | None]:
-    """Mean and interval of Spearman's correlation with the clean unlearning, where it is defined."""
+def _over_seeds(abouts: Sequence[dict[str, Any]], kind: str, layer: str) -> Estimate:
+    """Spearman's correlation with the clean unlearning, where it is defined."""
     values = [about["correlation"][kind][layer]["spearman"] for about in abouts]
-    return mean_and_interval([value for value in values if value is not None])
+    return estimate([value for value in values if value is not None])
 
 
-def _format_interval(mean: float | None, low: float | None, high: float | None) -> str:
-    if mean is None:
-        return "–"
-    if low is None or high is None:
-        return f"{mean:.2f}"
-    return f"{mean:.2f} ± {(high - low) / 2:.2f}" + (", may be 0" if low <= 0 <= high else "")
+def _format_interval(found: Estimate) -> str:
+    ends = found.interval(-1.0, 1.0)
+    if found.mean is None or ends is None:
+        return "–" if found.mean is None else f"{found.mean:.2f}"
+    return f"{found.mean:.2f} [{ends[0]:.2f} to {ends[1]:.2f}]"

@@ -1,6 +1,5 @@
 """What all figures share: style, names, saving."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +7,13 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from workflow_scripts.analyses import Measured
 from workflow_scripts.common import catalog, files
-from workflow_scripts.common.cells import Study
-from workflow_scripts.reporting.aggregate import format_spelling, read_study_rows
+from workflow_scripts.common.cells import Study, cell_of
+from workflow_scripts.evaluation.rows import name_axes, name_references, name_rows, rename_defenses
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 """Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
@@ -27,23 +28,30 @@ STYLE: Any = {
 }
 
 
-def wrap_label(spelling: str) -> str:
-    """A spelling as a label: its name, and below it its hyper-parameters, in lines that leave room for the picture."""
-    name, _, fields = format_spelling(spelling).partition(" ")
-    return "\n".join([name, *textwrap.wrap(fields, 22)])
-
-
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:
-    """The figure of this name, handed the rows of its study and the analyses that its signature names."""
+    """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
+    undefended and the clean models), and analyses."""
     name = catalog.method_name(spelling)
-    given: dict[str, Any] = {"study": study, "rows": read_study_rows(study, inputs.metrics)}
+    rows = pq.read_table(inputs.metrics).to_pylist()
+    given: dict[str, Any] = {
+        "study": study,
+        "rows": name_rows(study, rows),
+        "references": name_references(study, rows),
+    }
     asked = catalog.describe("figures", name).asks
     for analysis in asked:
         if analysis in catalog.list_methods("analyses"):
             paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]
-            given[analysis] = [files.read_table(path) for path in paths]
+            given[analysis] = name_measured(study, [files.read_table(path) for path in paths])
     with plt.rc_context(STYLE):
         return catalog.make("figures", name, options)(**{key: given[key] for key in asked})
+
+
+def name_measured(study: Study, found: Sequence[Measured]) -> list[Measured]:
+    """What analyses found, in the order of the study and with its names; what is of victims, by the victims' names."""
+    by_cell = {cell_of(about): (table, about) for table, about in found}
+    names = dict.fromkeys((*study.asked, *rename_defenses(study, ("none",))))
+    return [(by_cell[cell][0], by_cell[cell][1] | name_axes(name)) for cell, name in names if cell in by_cell]
 
 
 def save(figure: Figure, output: Any) -> None:
