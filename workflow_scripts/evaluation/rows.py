@@ -7,6 +7,7 @@ from workflow_scripts.common.cells import Asked, Cell, Study, cell_of
 from workflow_scripts.evaluation.checks import Row
 
 T = TypeVar("T")
+Key = TypeVar("Key")
 NAMED = ("model", "attack", "defense")
 """The axes that name methods."""
 REFERENCES = ("none", "clean")
@@ -56,9 +57,9 @@ def format_label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
     return " ".join(special[axis](dict(row)) if axis in special else str(row[axis]) for axis in axes)
 
 
-def group_rows(rows: Iterable[Row], key: Callable[[Row], T]) -> dict[T, list[Row]]:
+def group_rows(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
     """The rows by a key, in the order in which its values appear."""
-    found: dict[T, list[Row]] = {}
+    found: dict[Key, list[T]] = {}
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return found

@@ -13,8 +13,9 @@ from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
 from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import estimate
-from workflow_scripts.reporting.panels import finish, wrap_label
+from workflow_scripts.reporting.panels import finish, panels, wrap_label
 
+WITHIN = ("attack", "ratio")
 METRICS = {"asr": "ASR (%), low is good", "acc": "ACC (%), high is good"}
 
 
@@ -26,9 +27,8 @@ class HeatMap:
     """
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
-        axes = axes_apart(rows)
-        blocks = group_rows(rows, lambda row: format_label(row, [a for a in axes if a in ("dataset", "model")]))
-        attacks = group_rows(rows, lambda row: _condition(row, axes))
+        axes = [axis for axis in axes_apart(rows) if axis in WITHIN]
+        blocks, attacks = panels(rows, within=WITHIN), group_rows(rows, lambda row: format_label(row, axes))
         heights = [len(group_rows(block, lambda row: format_label(row, ["defense"]))) for block in blocks.values()]
         stacked = len(attacks) > 16
         across, down = (1, 2) if stacked else (2, 1)
@@ -49,20 +49,15 @@ class HeatMap:
             for j, (metric, title) in enumerate(METRICS.items()):
                 axis = grid[i + j * len(blocks), 0] if stacked else grid[i, j]
                 _panel(axis, block, metric, list(attacks), axes)
-                about = [format_spelling(name)] if name else []
-                axis.set_title("\n".join([*about, *([title] if i == 0 else [])]), fontsize=9)
+                axis.set_title("\n".join([name, title] if name and i == 0 else [name or title]), fontsize=9)
         empty = any("not_implanted" in row["checks"] for row in rows)
         return finish(figure, study.title, note="N: at some seed no backdoor was implanted" if empty else "")
-
-
-def _condition(row: Row, axes: Sequence[str]) -> str:
-    return format_label(row, [axis for axis in axes if axis in ("attack", "ratio")])
 
 
 def _panel(axis: Axes, rows: Sequence[Row], metric: str, attacks: Sequence[str], axes: Sequence[str]) -> None:
     controls = {format_label(row, ["defense"]): row["control"] for row in rows}
     defenses = sorted(controls, key=lambda name: controls[name])
-    places = group_rows(rows, lambda row: (format_label(row, ["defense"]), _condition(row, axes)))
+    places = group_rows(rows, lambda row: (format_label(row, ["defense"]), format_label(row, axes)))
     values = np.full((len(defenses), len(attacks)), np.nan)
     high_is_bad = metric == "asr"
     for (defense, attack), cells in places.items():

@@ -11,35 +11,33 @@ from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
 from workflow_scripts.reporting.aggregate import format_spelling
-from workflow_scripts.reporting.panels import finish, make_grid, wrap_label
+from workflow_scripts.reporting.panels import finish, make_grid, panels
 from workflow_scripts.reporting.plotting import COLORS, MARKERS
+
+WITHIN = ("attack", "ratio")
 
 
 @dataclass(frozen=True)
 class TradeOff:
     """A panel for each defense, of each dataset and model, controls last and on grey. In it a mark for each attack and
     ratio, the mean over seeds; the single seeds as dots; a thin line from the undefended model, and as a cross the
-    clean model's answers to the same trigger: the floor, which no defense can go below.
+    clean model's answers to the same trigger: the floor, what a model without a backdoor gives.
 
     The ACC axis is stretched where defenses differ: its distances are those of log(100.5 - ACC).
     """
 
     def __call__(self, study: Study, rows: Sequence[Row], references: Sequence[Row]) -> Figure:
         attacked, known = ([row for row in part if row["asr"] is not None] for part in (rows, references))
-        axes = axes_apart(attacked)
-        blocks = [axis for axis in axes if axis in ("dataset", "model")]
-        order = list(group_rows(attacked, lambda row: format_label(row, blocks)))
-        attacked.sort(key=lambda row: (order.index(format_label(row, blocks)), row["control"]))
-        shown = group_rows(attacked, lambda row: format_label(row, [*blocks, "defense"]))
-        style = _styles(attacked, axes)
+        axes = [axis for axis in axes_apart(attacked) if axis in WITHIN]
+        blocks = panels(attacked, within=WITHIN).values()
+        ordered = [row for block in blocks for row in sorted(block, key=lambda row: row["control"])]
+        shown, style = panels(ordered, also=["defense"], within=WITHIN), _styles(attacked, axes)
         most = 5 if len(shown) <= 20 else 8
         figure, grid = make_grid(len(shown), 1.75, 1.9, most, (0.6, 1.3), sharex=True, sharey=True)
-        for axis, own in zip(grid, shown.values(), strict=False):
+        for axis, (title, own) in zip(grid, shown.items(), strict=False):
             same = [row for row in known if all(row[key] == own[0][key] for key in ("dataset", "model"))]
             _panel(axis, own, same, style, axes)
-            about = [format_spelling(format_label(own[0], [block])) for block in blocks]
-            label = wrap_label(format_label(own[0], ["defense"]))
-            axis.set_title("\n".join([*about, label]), fontsize=8, style="italic" if own[0]["control"] else "normal")
+            axis.set_title(title, fontsize=8, style="italic" if own[0]["control"] else "normal")
         return finish(figure, study.title, "ACC (%)", "ASR (%)", legend="below")
 
 
@@ -51,22 +49,18 @@ def _styles(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, tuple[str, st
     for row in rows:
         place = attacks.index(row["attack"])
         turn = ratios.index(row["ratio"]) if "ratio" in axes else place
-        found[_condition(row, axes)] = COLORS[place % len(COLORS)], MARKERS[turn % len(MARKERS)]
+        found[format_label(row, axes)] = COLORS[place % len(COLORS)], MARKERS[turn % len(MARKERS)]
     return found
-
-
-def _condition(row: Row, axes: Sequence[str]) -> str:
-    return format_label(row, [axis for axis in axes if axis in ("attack", "ratio")])
 
 
 def _panel(
     axis: Axes, rows: Sequence[Row], known: Sequence[Row], style: dict[str, tuple[str, str]], axes: Sequence[str]
 ) -> None:
     before, floor = (
-        group_rows([row for row in known if row["defense"] == name], lambda row: _condition(row, axes))
+        group_rows([row for row in known if row["defense"] == name], lambda row: format_label(row, axes))
         for name in ("none", "clean")
     )
-    for name, seeds in group_rows(rows, lambda row: _condition(row, axes)).items():
+    for name, seeds in group_rows(rows, lambda row: format_label(row, axes)).items():
         color, marker = style[name]
         (acc, asr), clean, start = _mean(seeds), floor.get(name), before.get(name)
         if start:

@@ -30,7 +30,7 @@ class WeightChanges:
 
     def __call__(self, study: Study, unlearning: Sequence[Measured]) -> Figure:
         shown = panels([(table, about) for table, about in unlearning if len(table)])
-        figure, grid = make_grid(len(shown), 2.8, 2.8, sharex=False)
+        figure, grid = make_grid(len(shown), 3.1, 2.8)
         for axis, (title, seeds) in zip(grid, shown.items(), strict=False):
             _panel(axis, seeds[0][0])
             axis.set_title("\n".join([title, *_words(seeds)]), fontsize=8)
@@ -47,8 +47,9 @@ def _panel(axis: Axes, table: pa.Table) -> None:
         )
     axis.set_xscale("log")
     axis.set_yscale("log")
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(LogLocator(subs=(1, 3)))
+    for side, values in ((axis.xaxis, clean), (axis.yaxis, poison)):
+        near = values.max() < 100 * values[values > 0].min(initial=values.max())
+        side.set_major_locator(LogLocator(subs=(1, 3) if near else (1,)))
         side.set_minor_locator(NullLocator())
         side.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.tick_params(labelsize=8)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow_scripts.evaluation.rows import axes_apart, format_label
+from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
 from workflow_scripts.reporting.aggregate import format_spelling
 
 T = TypeVar("T")
@@ -17,14 +17,17 @@ LINE = 22
 """Characters in a line of a label."""
 
 
-def panels(found: Sequence[T], also: Sequence[str] = ()) -> dict[str, list[T]]:
-    """Rows, or what analyses found, by panel and in order: apart in whatever tells their victims apart, and in the axes
-    of `also`. What is left together differs in its seed alone (and in axes that the figure draws within a panel)."""
-    axes = [*axes_apart([_facts(item) for item in found]), *also]
-    groups: dict[str, list[T]] = {}
-    for item in found:
-        groups.setdefault("\n".join(wrap_label(format_label(_facts(item), [axis])) for axis in axes), []).append(item)
-    return groups
+def panels(found: Sequence[T], also: Sequence[str] = (), within: Sequence[str] = ()) -> dict[str, list[T]]:
+    """Rows, or what analyses found, by panel and in order: apart in whatever tells their victims apart but for the axes
+    that the figure draws `within` a panel, and in the axes of `also`. What else shares a panel differs in its seed
+    alone."""
+    axes = [*(axis for axis in axes_apart([_facts(item) for item in found]) if axis not in within), *also]
+    return group_rows(found, lambda item: "\n".join(_name(_facts(item), axis) for axis in axes))
+
+
+def _name(facts: Mapping[str, Any], axis: str) -> str:
+    label = format_label(facts, [axis])
+    return f"ratio {label}" if axis == "ratio" else wrap_label(label)
 
 
 def _facts(item: Any) -> Mapping[str, Any]:

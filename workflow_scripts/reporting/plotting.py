@@ -7,7 +7,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from workflow_scripts.analyses import Measured
@@ -32,7 +31,7 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
     """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
     undefended and the clean models), and analyses."""
     name = catalog.method_name(spelling)
-    rows = pq.read_table(inputs.metrics).to_pylist()
+    rows = files.read_table(inputs.metrics)[0].to_pylist()
     given: dict[str, Any] = {
         "study": study,
         "rows": name_rows(study, rows),

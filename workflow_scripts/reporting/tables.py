@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from workflow_scripts.common import files
 from workflow_scripts.common.cells import Study
@@ -27,7 +26,7 @@ from workflow_scripts.reporting.notes import write_notes
 def write(study: Study, kind: str, metrics: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's metrics."""
     (table,) = (table for table in study.tables if table.kind == kind)
-    all_rows = pq.read_table(metrics).to_pylist()
+    all_rows = files.read_table(metrics)[0].to_pylist()
     rows = name_rows(study, all_rows)
     shown = pair_rows(table, rows) if kind == "paired" else rows
     found, averaged = table_cells(table, shown)
