@@ -17,7 +17,7 @@ from workflow_scripts.reporting import tables
 from workflow_scripts.reporting.aggregate import AVERAGE, TableCell, table_cells
 from workflow_scripts.reporting.estimates import describe_estimates, estimate, format_estimate
 from workflow_scripts.reporting.latex import escape
-from workflow_scripts.reporting.layout import WIDEST
+from workflow_scripts.reporting.layout import LONGEST, WIDEST
 
 VALUES: dict[tuple[str, str], list[tuple[float, float | None]]] = {  # attack, defense -> (acc, asr) of seeds 0, 1, 2
     ("none", "none"): [(0.99, None), (0.98, None), (0.97, None)],
@@ -206,6 +206,18 @@ def test_a_table_of_forty_columns_is_turned_and_one_that_is_wide_both_ways_is_sp
     assert texts["md"].count("| clp u=3.9 ") == 4 and "## ACC (1 of 2)" in texts["md"]
     captions = [line for line in texts["tex"].splitlines() if line.startswith("\\caption")]
     assert all(caption.endswith(".}") for caption in captions) and len(captions) == 4
+
+
+def test_a_table_of_many_rows_is_cut_where_a_page_ends(tmp_path: Path) -> None:
+    table = Table(("attack", "model"), ("defense",), ("acc", "asr"))
+    models = {"preact_small": {"width": [4 * i for i in range(1, 41)]}}
+    study = made_up_study(table, model=models, defense="none")
+    texts = written(study, write_metrics(study, tmp_path, lambda cell: {}), tmp_path)
+    parts = texts["md"].split("\n## ")
+    assert len(parts) == 1 + 4 + 3, "40 models with and without attack and their averages: 160 ACC, 120 ASR"
+    assert max(part.count("\n| ") for part in parts) <= LONGEST + 1 and texts["md"].count("width=160 ") == 7
+    averages = [line for line in texts["md"].splitlines() if "| average" in line and "width=4 " in line]
+    assert len(averages) == 2
 
 
 def test_the_summary_is_in_percent_over_what_implanted(metrics: str) -> None:

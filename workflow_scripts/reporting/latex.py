@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from workflow_scripts.common.cells import Study
 from workflow_scripts.reporting.layout import Part, flatten
 
 SPECIAL = {
@@ -30,21 +29,21 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def to_latex(study: Study, parts: Sequence[Part], notes: Sequence[str]) -> str:
-    """A float for each part, none wider than the text; controls behind a rule, in italics."""
-    label = "tab:" + study.name.replace("/", "-")
+def to_latex(title: str, stem: str, parts: Sequence[Part], notes: Sequence[str]) -> str:
+    """A float for each part, none wider than the text; controls behind a rule, in italics. stem: of its files."""
+    label = "tab:" + stem.replace("/", "-")
     return "\n".join(
-        _float(part, caption_of(study, part, notes if at == 0 else []), label + (f"-{at + 1}" if at else ""))
+        _float(part, write_caption(title, part, [] if at else notes), f"{label}-{at + 1}" if at else label)
         for at, part in enumerate(parts)
     )
 
 
-def caption_of(study: Study, part: Part, notes: Sequence[str]) -> str:
+def write_caption(title: str, part: Part, notes: Sequence[str]) -> str:
     """Whole sentences: the title, what of it this part shows, and the notes, which stand at the first part."""
     about = f" This part shows {', '.join(part.heading)}." if part.heading else ""
     rest = " ".join(notes) or "The notes of the first part hold here, too."
-    end = "" if study.title.endswith((".", "?", "!")) else "."
-    return f"{study.title}{end}{about} {rest}"
+    end = "" if title.endswith((".", "?", "!")) else "."
+    return f"{title}{end}{about} {rest}"
 
 
 def _float(part: Part, caption: str, label: str) -> str:

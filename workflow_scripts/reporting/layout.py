@@ -1,7 +1,7 @@
 """A table's places into parts that fit on a page: split by block, turned where there are many columns, then cut."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -9,8 +9,8 @@ import pandas as pd
 from workflow_scripts.reporting.aggregate import TableCell, format_spelling
 
 NAMES = {"acc": "ACC", "asr": "ASR", "ra": "RA", "der": "DER"}
-WIDEST = 8
-"""Columns that a page has room for."""
+WIDEST, LONGEST = 8, 50
+"""Columns and lines that a page has room for."""
 Text = Callable[[TableCell], str]
 
 
@@ -64,37 +64,57 @@ def _block(
     own = [column for column in columns if column in there]
     count = sum(column in controls for column in own)
     known = {(p.metric, p.row) for p in found if p.estimate.n or p.counted is not None}
-    groups = {p.row: p.group for p in found}
-    order = [row for group in dict.fromkeys(groups.values()) for row in groups if groups[row] == group]
+    kept = {p.row: p.group for p in found}
+    order = [row for group in dict.fromkeys(kept.values()) for row in kept if kept[row] == group]
     places = [(metric, row) for metric in NAMES for row in order if (metric, row) in known]
+    groups = {format_spelling(row): group for row, group in kept.items()}
+    if not places:
+        return
     frame = pd.DataFrame(
         [[texts.get((*place, column), "") for column in own] for place in places],
         index=pd.MultiIndex.from_tuples(places, names=["metric", corner[0]]),
         columns=pd.Index(own, name=corner[1]),
     )
-    heading = (format_spelling(block),) if block else ()
-    if len(own) <= WIDEST:
-        yield Part(heading, _spell(frame), count, turned=False)
-        return
-    turned = Part(heading, _spell(frame).T, count, turned=True)
-    if len(places) <= WIDEST:
-        yield turned
-        return
-    for metric in dict.fromkeys(metric for metric, _ in places):
-        cuts = _cut([groups[row] for at, row in places if at == metric])
-        lines = pd.DataFrame(turned.frame[NAMES[metric]])
-        for number, cut in enumerate(cuts):
-            name = NAMES[metric] + (f" ({number + 1} of {len(cuts)})" if len(cuts) > 1 else "")
-            yield replace(turned, heading=(*heading, name), frame=lines.iloc[:, cut])
+    whole = Part((format_spelling(block),) if block else (), _spell(frame), count, turned=False)
+    if len(own) > WIDEST:
+        yield from _turn(whole, groups)
+    elif len(places) <= LONGEST:
+        yield whole
+    else:
+        for metric, lines in whole.frame.groupby(level=0, sort=False):
+            cuts = _cut([groups[row] for _, row in lines.index], LONGEST)
+            for number, cut in enumerate(cuts):
+                yield replace(whole, heading=(*whole.heading, _number(metric, number, cuts)), frame=lines.iloc[cut])
 
 
-def _cut(groups: Sequence[str]) -> list[slice]:
-    """Where to cut rows of these groups so that none is longer than a page is wide; whole groups where they fit."""
+def _turn(whole: Part, groups: Mapping[str, str]) -> Iterator[Part]:
+    """A part with its columns as lines: all metrics side by side if they fit, else one after the other."""
+    frame = whole.frame.T
+    for start in range(0, len(frame), LONGEST):
+        lines = frame.iloc[start : start + LONGEST]
+        controls = max(0, whole.controls - (len(frame) - start - len(lines)))
+        part = replace(whole, frame=lines, controls=min(controls, len(lines)), turned=True)
+        if frame.shape[1] <= WIDEST:
+            yield part
+            continue
+        for metric in dict.fromkeys(frame.columns.get_level_values(0)):
+            own = pd.DataFrame(lines[metric])
+            cuts = _cut([groups[row] for row in own.columns], WIDEST)
+            for number, cut in enumerate(cuts):
+                yield replace(part, heading=(*part.heading, _number(metric, number, cuts)), frame=own.iloc[:, cut])
+
+
+def _number(metric: object, number: int, cuts: Sequence[slice]) -> str:
+    return f"{metric} ({number + 1} of {len(cuts)})" if len(cuts) > 1 else str(metric)
+
+
+def _cut(groups: Sequence[str], most: int) -> list[slice]:
+    """Where to cut rows of these groups so that there are at most so many in each part; whole groups where they fit."""
     starts = [0]
     for at in range(1, len(groups)):
         end = next((i for i in range(at, len(groups)) if groups[i] != groups[at]), len(groups))
-        fits = groups[at] == groups[at - 1] or end - starts[-1] <= WIDEST
-        if not fits or at - starts[-1] == WIDEST:
+        fits = groups[at] == groups[at - 1] or end - starts[-1] <= most
+        if not fits or at - starts[-1] == most:
             starts.append(at)
     return [slice(start, end) for start, end in itertools.pairwise([*starts, len(groups)])]
 

@@ -34,13 +34,13 @@ def write(study: Study, kind: str, metrics: str, output: Any) -> None:
     notes = write_notes(study, table, shown, found, averaged, count_missing(study, all_rows))
     axes = Axes.of(table)
     corner = " and ".join(axes.row), " and ".join(axes.column)
-    lowest = -1.0 if kind == "paired" else 0.0
+    title, lowest = (f"{study.title}: differences", -1.0) if kind == "paired" else (study.title, 0.0)
     parts = lay_out(found, defenses, controls, corner, lambda place: format_place(place, lowest))
     files.write_table(output.parquet, to_long_table(found), {"study": study.name})
     for path, text in (
         (output.csv, to_wide_frame(found, [*defenses, *controls]).to_csv(index=False)),
-        (output.md, to_markdown(study.title, parts, notes)),
-        (output.tex, to_latex(study, parts, notes)),
+        (output.md, to_markdown(title, parts, notes)),
+        (output.tex, to_latex(title, table.stem(study.name), parts, notes)),
     ):
         with files.writing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
