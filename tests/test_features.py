@@ -77,7 +77,8 @@ def measured(name: str, hand: Hand) -> list[tuple[pa.Table, Any]]:
         "flip_energy": {"draws": 1, "batch_size": 32, "dimension": 32},
     }[name]
     table, about = catalog.make("analyses", name, small)(**hand("analyses", name))
-    return [(table, {**about, "attack": attack, "seed": "0"}) for attack in ("badnets", "blended+alpha~0.1")]
+    cell = {"dataset": "digits", "model": "preact_small", "ratio": "0.1", "seed": "0"}
+    return [(table, {**about, **cell, "attack": attack}) for attack in ("badnets", "blended+alpha~0.1")]
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_the_density_is_drawn_with_its_threshold(
 ) -> None:
     _, run = pruned(probe(), digits[0])
     table, about = UnitScores()(log=written(run, tmp_path))
-    cell = {"attack": "badnets", "defense": "holder"}
+    cell = {"dataset": "digits", "model": "probe", "attack": "badnets", "ratio": 0.1, "defense": "holder"}
     empty = (table[:0], {"thresholds": {}, **cell})
     study = Study("one", "A title", ())
     figure = ScoreDensity()(study, [empty, (table, about | cell)])
