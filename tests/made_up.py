@@ -55,7 +55,7 @@ def write_metrics(study: Study, folder: Path, value: Value) -> str:
         plain = {"acc": 0.95, "asr": 0.5, "ra": 0.4, "der": 0.6, "checks": [], "protocol": "default"}
         if cell.attack == "none":
             plain |= {"asr": None, "ra": None, "der": None}
-        control = bool(catalog.describe("defenses", catalog.method_name(cell.defense)).traits["control"])
+        control = catalog.is_control(cell.defense)
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed), "control": control}
         rows.append({**axes, **plain, **value(cell)})
     path = folder / "metrics.parquet"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.common import files
+from workflow_scripts.common import catalog, files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.truth import trigger_visibility
@@ -153,17 +153,19 @@ def test_only_what_was_written_since_its_cell_is_hashed_again(tmp_path: Path) ->
         _refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written - 1}, str(tmp_path))
 
 
-def test_pruning_is_held_against_random_pruning_of_the_same_kind() -> None:
-    pruned = row(0.95, 0.0, pruned_share=0.1, pruned_layers="all", finetune_epochs=0, der=0.6)
+def test_pruning_is_held_against_itself_at_random_over_seeds() -> None:
+    def verdict(*ders: tuple[float, float], share: float = 0.1) -> bool:
+        pairs = [(row(0.95, 0.0, pruned_share=share, der=own), row(0.9, 0.5, der=other)) for own, other in ders]
+        judged = row(0.95, 0.0, pruned_share=share, der=0.6)
+        return "no_better_than_random" in failed_checks(judged, context(random=pairs))
 
-    def random(share: float, der: float, layers: str = "all", epochs: int = 0) -> Row:
-        return row(0.9, 0.5, pruned_share=share, der=der, pruned_layers=layers, finetune_epochs=epochs, control=True)
+    assert not verdict(), "without such a control nothing is said"
+    assert verdict((0.9, 0.9), (0.8, 0.8)) and not verdict((0.9, 0.7), (0.8, 0.9)), "the mean of the differences counts"
+    assert verdict((0.9, 0.7), (0.6, 0.9))
+    assert not verdict((0.5, 0.6), share=0.0), "what prunes nothing is not judged"
 
-    def verdict(*controls: Row) -> bool:
-        return "no_better_than_random" in failed_checks(pruned, context(random=list(controls)))
 
-    assert not verdict()
-    assert verdict(random(0.1, 0.6)) and not verdict(random(0.1, 0.59))
-    assert not verdict(random(0.05, 0.9)), "a smaller share is no match"
-    assert not verdict(random(0.2, 0.5), random(0.4, 0.9)), "the nearest share counts"
-    assert not verdict(random(0.1, 0.9, "last")) and not verdict(random(0.1, 0.9, epochs=5))
+def test_a_defense_and_itself_at_random() -> None:
+    assert catalog.at_random("tsbd+n~0.3") == "tsbd+n~0.3+selection~random" and catalog.at_random("ft") is None
+    assert catalog.is_control("clp+selection~random") and not catalog.is_control("clp+u~2.0")
+    assert catalog.at_random("clp+selection~random") is None

@@ -18,7 +18,7 @@ from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import fp
 from workflow_scripts.defenses import tsbd as module
-from workflow_scripts.defenses.tsbd import reinitialize, select_weights
+from workflow_scripts.defenses.tsbd import largest_neurons, reinitialize, select_weights
 from workflow_scripts.models.preact_resnet18 import PreActResNet18
 from workflow_scripts.models.probe import Probe
 from workflow_scripts.networks.model import Model, in_float32
@@ -105,7 +105,7 @@ def test_schemes_mask_what_their_budget_says(scheme: Any, changes: PerLayer) -> 
     top = scores.topk(int(0.3 * len(scores))).values.min()
     pools = {name: score >= top for name, score in neuron_weight_changes(changes).items()}
     pool = sum(int(rows.sum()) * changes[name][0].numel() for name, rows in pools.items())
-    masks = select_weights(changes, scheme, 0.3, 0.6)
+    masks = select_weights(changes, largest_neurons(changes, 0.3), scheme, 0.6)
     count = sum(int(mask.sum()) for mask in masks.values())
     taken = torch.cat([changes[name][mask] for name, mask in masks.items()])
     equals = int((taken == taken.min()).sum())  # of the last one taken
@@ -117,12 +117,12 @@ def test_schemes_mask_what_their_budget_says(scheme: Any, changes: PerLayer) -> 
 
 
 def test_no_neurons_no_mask(changes: PerLayer) -> None:
-    assert not any(mask.any() for mask in select_weights(changes, "v3", 0.0, 0.7).values())
+    assert not any(mask.any() for mask in select_weights(changes, largest_neurons(changes, 0.0), "v3", 0.7).values())
 
 
 @pytest.mark.parametrize("scheme", ["v3", "random"])
 def test_only_what_is_masked_is_touched(scheme: Any, victim: Callable[[], Model], changes: PerLayer, run: Run) -> None:
-    model, masks = victim(), select_weights(changes, scheme, 0.3, 0.6)
+    model, masks = victim(), select_weights(changes, largest_neurons(changes, 0.3), scheme, 0.6)
     reinitialize(model, masks, run.torch_rng("test") if scheme == "random" else None)
     after = model.network.state_dict()
     for key, value in victim().network.state_dict().items():

@@ -71,6 +71,22 @@ def method_name(spelling: str) -> str:
     return spelling.partition("+")[0]
 
 
+def is_control(defense: str) -> bool:
+    """Whether a defense of this spelling is a control, by its nature or because it draws at random what it would
+    select."""
+    traits = describe("defenses", method_name(defense)).traits
+    return bool(traits["control"]) or resolve("defenses", defense).get("selection", "own") != "own"
+
+
+def at_random(defense: str) -> str | None:
+    """The spelling of the same defense with what it selects drawn at random; None of one that selects nothing, or draws
+    already."""
+    method, *pairs = defense.split("+")
+    if "selection" not in describe("defenses", method).fields or is_control(defense):
+        return None
+    return full_spelling("defenses", method, dict(pair.split("~", 1) for pair in pairs) | {"selection": "random"})
+
+
 def is_implant(attack: str) -> bool:
     """Whether the attack of this spelling controls the training of its victim."""
     return "model" in describe("attacks", method_name(attack)).asks

@@ -21,6 +21,7 @@ from workflow_scripts.units.holder_constants import (
     move_layer_inputs,
 )
 from workflow_scripts.units.layers import UnitLayer, log_units, unit_layers
+from workflow_scripts.units.selection import Selection, select_units
 from workflow_scripts.units.thresholds import Rule, choose_threshold
 
 
@@ -34,7 +35,7 @@ class HolderPruningDefense(Defense):
     the neuron's output grows most, which is the supremum of a linear neuron. norm: whether the steps in layers go along
     the gradient or its sign. aggregation: over that many `samples` of the published images. rule: `top` takes the
     highest `share` of a layer, `valley` those beyond the deepest valley in the density of log H (`top` if it has none),
-    `sigma` those above mean + u · standard deviation of log H.
+    `sigma` those above mean + u · standard deviation of log H. selection: `random` draws as many of each layer.
 
     With `head` and `neuron` alpha scales all constants of a layer alike, and changes nothing; with `neuron` and `l2` a
     constant is the ℓ2 norm of the neuron's weights, as channel Lipschitz pruning has it, but for that scale.
@@ -50,6 +51,7 @@ class HolderPruningDefense(Defense):
     rule: Rule = "valley"
     share: Share = 0.05
     u: NonNegative = 3.0
+    selection: Selection = "own"
 
     @property
     def compare_by(self) -> str:
@@ -68,16 +70,17 @@ class HolderPruningDefense(Defense):
     def prune(self, model: Model, published: Images, run: Run, suffix: str = "") -> float:
         """Silence the units in place, log every unit and every layer's threshold, the suffix behind the layer's name,
         and return the share that was pruned."""
-        scores = self.scores(model, published, run)
-        pruned = total = 0
-        for layer in unit_layers(model):
-            least = choose_threshold(scores[layer.name], self.rule, self.share, self.u)
-            units = torch.nonzero(scores[layer.name] >= least).flatten().tolist()
+        scores, found = self.scores(model, published, run), unit_layers(model)
+        least = {name: choose_threshold(own, self.rule, self.share, self.u) for name, own in scores.items()}
+        own = {name: torch.nonzero(scores[name] >= least[name]).flatten().tolist() for name in scores}
+        sizes = {layer.name: len(layer) for layer in found}
+        pruned = select_units(self.selection, own, sizes, run, within=True)
+        for layer in found:
+            name, units = layer.name, pruned[layer.name]
             prune_layer(model.network, layer, units)
-            run.log("choice", name="threshold", layer=layer.name + suffix, value=least)
-            log_units(run, layer.name + suffix, scores[layer.name], units)
-            pruned, total = pruned + len(units), total + len(layer)
-        return pruned / total
+            run.log("choice", name="threshold", layer=name + suffix, value=least[name])
+            log_units(run, name + suffix, scores[name], units)
+        return sum(map(len, pruned.values())) / sum(sizes.values())
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from workflow_scripts.training.loader import Batch
 from workflow_scripts.training.loop import train
 from workflow_scripts.training.optimizers import SGD
 from workflow_scripts.units.layers import UnitLayer, log_units, unit_layers
+from workflow_scripts.units.selection import Selection, Units, select_units
 
 Values = dict[str, torch.Tensor]
 Affine = dict[str, tuple[torch.Tensor, torch.Tensor | None]]
@@ -32,7 +33,8 @@ class AdversarialNeuronPruning(HoldoutDefense):
     those of hidden linear layers, their weights all inputs' and the bias.
 
     eps: how far the weights are perturbed, relatively; alpha: the weight of the unperturbed loss; steps of the masks
-    at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall.
+    at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall. selection:
+    `random` silences as many neurons, drawn among all.
 
     Differences: lr is the paper's 0.2 (BackdoorBench runs 0.01). The threshold is the largest of 0, 0.05, … 0.95 that
     keeps the holdout accuracy; BackdoorBench picks it by ASR on the test set. Masks are learned in float32.
@@ -47,6 +49,7 @@ class AdversarialNeuronPruning(HoldoutDefense):
     batch_size: Count = 128
     max_drop: NonNegative = 0.02
     grid: PositiveShare = 0.05
+    selection: Selection = "own"
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = (extract_features(victim, part, victim.recipe) for part in holdout.split())
@@ -55,13 +58,13 @@ class AdversarialNeuronPruning(HoldoutDefense):
             raise UserError(f"anp: {victim.name} has neither normalized channels nor hidden linear layers to mask")
         masks = self._learn_masks(in_float32(victim), found, fit, run)
         threshold = self._choose_threshold(victim, masks, validation, run)
-        defended = prune(victim, masks, threshold)
-        pruned = [torch.nonzero(mask <= threshold).flatten().tolist() for mask in masks.values()]
-        for layer, mask, units in zip(found, masks.values(), pruned, strict=True):
-            log_units(run, layer.name, mask, units)
-        share = sum(map(len, pruned)) / sum(map(len, masks.values()))
+        sizes = {name: len(mask) for name, mask in masks.items()}
+        pruned = select_units(self.selection, units_below(masks, threshold), sizes, run, within=False)
+        for name, mask in masks.items():
+            log_units(run, name, mask, pruned[name])
+        share = sum(map(len, pruned.values())) / sum(sizes.values())
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
-        return defended
+        return prune(victim, pruned)
 
     def _learn_masks(self, model: Model, found: list[UnitLayer], data: Images, run: Run) -> Values:
         """One mask in [0, 1] for each neuron of each layer (algorithm 1)."""
@@ -112,7 +115,7 @@ class AdversarialNeuronPruning(HoldoutDefense):
         floor = accuracy(victim, validation) - self.max_drop
         best = -1.0
         for threshold in (step * self.grid for step in range(round(1 / self.grid))):
-            kept = accuracy(prune(victim, masks, threshold), validation)
+            kept = accuracy(prune(victim, units_below(masks, threshold)), validation)
             run.log("choice", name="threshold", value=threshold, holdout_accuracy=kept)
             best = threshold if kept >= floor else best
         return best
@@ -145,10 +148,15 @@ def _perturbed_logits(
     return functional_call(model, values, (images,))
 
 
-def prune(victim: Model, masks: Values, threshold: float) -> Model:
-    """A copy of the model without the neurons whose mask is at most the threshold: weights 0, bias kept."""
+def units_below(masks: Values, threshold: float) -> Units:
+    """The neurons of each layer whose mask is at most the threshold."""
+    return {name: torch.nonzero(mask <= threshold).flatten().tolist() for name, mask in masks.items()}
+
+
+def prune(victim: Model, units: Units) -> Model:
+    """A copy of the model without these neurons: weights 0, bias kept."""
     model = copy.deepcopy(victim)
     for layer in unit_layers(model):
-        if layer.name in masks:
-            layer.prune(torch.nonzero(masks[layer.name].cpu() <= threshold).flatten().tolist(), keep_shift=True)
+        if layer.name in units:
+            layer.prune(units[layer.name], keep_shift=True)
     return model

@@ -9,13 +9,14 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
 from workflow_scripts.networks.model import Model
 from workflow_scripts.units.layers import Segment, UnitLayer, kernel_matrices, log_units, norm_gain, unit_layers
+from workflow_scripts.units.selection import Selection, select_units
 
 
 @dataclass(frozen=True)
 class ChannelLipschitzPruning(Defense):
     """Silence the channels that could amplify a trigger most (Zheng, Tang, Li, Liu; ECCV 2022, arXiv 2208.03111).
 
-    u: a channel goes if its bound is above mean + u · std of its layer.
+    u: a channel goes if its bound is above mean + u · std of its layer. selection: `random` draws as many of each.
 
     Difference: the convolutions that a normalisation follows are found in the graph. The official code takes the last
     one in module order: in pre-activation networks one of those summed, where here all that are summed are stacked. A
@@ -26,17 +27,24 @@ class ChannelLipschitzPruning(Defense):
     compare_by = "deviation"
 
     u: NonNegative = 3.0
+    selection: Selection = "own"
 
     def __call__(self, victim: Model, run: Run) -> Model:
-        pruned = total = 0
-        for layer in unit_layers(victim):
-            bounds = lipschitz_bounds(layer)
-            outliers = torch.nonzero(bounds > bounds.mean() + self.u * bounds.std()).flatten().tolist()
-            layer.prune(outliers)
-            log_units(run, layer.name, bounds, outliers)
-            pruned, total = pruned + len(outliers), total + len(layer)
-        run.note(pruned_share=pruned / total, pruned_layers="all", finetune_epochs=0)
+        found = {layer.name: layer for layer in unit_layers(victim)}
+        bounds = {name: lipschitz_bounds(layer) for name, layer in found.items()}
+        outliers = {name: self._find_outliers(own) for name, own in bounds.items()}
+        sizes = {name: len(layer) for name, layer in found.items()}
+        pruned = select_units(self.selection, outliers, sizes, run, within=True)
+        for name, layer in found.items():
+            layer.prune(pruned[name])
+            log_units(run, name, bounds[name], pruned[name])
+        share = sum(map(len, pruned.values())) / sum(sizes.values())
+        run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
         return victim
+
+    def _find_outliers(self, bounds: torch.Tensor) -> list[int]:
+        found: list[int] = torch.nonzero(bounds > bounds.mean() + self.u * bounds.std()).flatten().tolist()
+        return found
 
 
 @torch.no_grad()

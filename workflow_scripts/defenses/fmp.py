@@ -18,9 +18,8 @@ from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.training.loop import train
 from workflow_scripts.units.layers import log_units, unit_layers
 from workflow_scripts.units.reversal import Move, Reversal, UnitResponses, evaluate_units
+from workflow_scripts.units.selection import Selection, Units, select_units
 
-Pruned = dict[str, list[int]]
-"""The units to prune of each layer, by its name."""
 RELEASED_SAMPLES = 32
 
 
@@ -31,7 +30,8 @@ class FeatureMapPruning(FineTuningDefense):
 
     epsilon: how far images move to displace a map, start: how far at random before, both in 1/255; samples: that many
     images of the holdout are moved. Of each layer's N maps floor(N / p) go, those of the lowest accuracy. Neurons of
-    hidden linear layers are maps too.
+    hidden linear layers are maps too. selection: `random` draws as many of each layer, so that as many channels fall
+    silent: what is one summand of several does not.
 
     Differences from the release, which ships no values of epsilon and start: images are moved in [0, 1], before their
     normalisation, 512 of them (there 32), and equal accuracies are told apart by the mean loss. gamma becomes 0 only
@@ -56,6 +56,7 @@ class FeatureMapPruning(FineTuningDefense):
     p: Count = 64
     epochs: Whole = 10
     faithful: bool = False
+    selection: Selection = "own"
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         images, labels = self.sample(victim, holdout, run)
@@ -88,11 +89,13 @@ class FeatureMapPruning(FineTuningDefense):
     def prune(self, victim: Model, responses: UnitResponses, run: Run) -> None:
         """Zero the lowest of each layer; log and note what was done."""
         scores = responses.hits if self.faithful else responses.scores()
-        lowest = {name: self.lowest_units(score) for name, score in scores.items()}
+        sizes = {name: len(score) for name, score in scores.items()}
+        own = {name: self.lowest_units(score) for name, score in scores.items()}
+        lowest = select_units(self.selection, own, sizes, run, within=True)
         pruned = _zero_as_released(victim, lowest) if self.faithful else _zero_units(victim, lowest)
         for name, score in scores.items():
             log_units(run, name, score, pruned[name])
-        share = sum(map(len, pruned.values())) / sum(map(len, scores.values()))
+        share = sum(map(len, pruned.values())) / sum(sizes.values())
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=self.epochs)
         run.note(forward_passes=responses.forward, backward_passes=responses.backward)
 
@@ -119,7 +122,7 @@ class AnnealedRecipe(Recipe):
 
 
 @torch.no_grad()
-def _zero_units(model: Model, pruned: Pruned) -> Pruned:
+def _zero_units(model: Model, pruned: Units) -> Units:
     """Zero these units' weights and biases, and gamma of a normalisation that sees the layer alone; beta stays."""
     modules = model.units()
     found = unit_layers(model)
@@ -134,11 +137,11 @@ def _zero_units(model: Model, pruned: Pruned) -> Pruned:
 
 
 @torch.no_grad()
-def _zero_as_released(model: Model, lowest: Pruned) -> Pruned:
+def _zero_as_released(model: Model, lowest: Units) -> Units:
     """Zero, of the i-th layer in the order of the modules, what is lowest of the i-th in the order of execution, and
     the same units of gamma in every normalisation up to the next layer. Returns what was pruned of which layer."""
     ranked, units = list(lowest.values()), model.units()
-    pruned: Pruned = {}
+    pruned: Units = {}
     for name, module in model.network.named_modules():
         if name in units:
             pruned[name] = ranked[len(pruned)]

@@ -14,6 +14,8 @@ from workflow_scripts.networks.model import Model
 from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.units.features import penultimate_features, prune_features
 from workflow_scripts.units.layers import log_units
+from workflow_scripts.units.selection import Selection, select_units
+from workflow_scripts.units.tac import FEATURES
 from workflow_scripts.units.weight_change import neuron_layers, neuron_weight_changes, weight_changes
 
 
@@ -24,7 +26,8 @@ class FinePruning(FineTuningDefense):
 
     step: the share of features cut at a time, the least active first; max_drop: how far the accuracy on the held-back
     fifth of the holdout may fall, after which the last cut that keeps it is kept. order: `nwc` cuts the features first
-    whose filters clean unlearning changes most (TSBD, figure 8; its defaults of unlearning).
+    whose filters clean unlearning changes most (TSBD, figure 8; its defaults of unlearning). selection: `random` cuts
+    as many, drawn at random.
 
     Differences: the holdout decides when to stop (BackdoorBench asks the test set, and keeps the model that broke the
     tolerance, a tenth of the accuracy there, an absolute difference here). Activity is the mean absolute feature: the
@@ -35,6 +38,7 @@ class FinePruning(FineTuningDefense):
     step: PositiveShare = 0.01
     max_drop: Share = 0.1
     order: Literal["activity", "nwc"] = "activity"
+    selection: Selection = "own"
 
     @property
     def suspicious(self) -> str:
@@ -45,8 +49,9 @@ class FinePruning(FineTuningDefense):
         scores = self._score_features(victim, fit, run)
         order = scores.argsort(descending=self.suspicious == "high")
         count = self._choose_count(victim, validation, order, run)
-        pruned = order[:count].tolist()
-        log_units(run, "linear", scores, pruned)
+        own, sizes = {FEATURES: order[:count].tolist()}, {FEATURES: len(order)}
+        pruned = select_units(self.selection, own, sizes, run, within=False)[FEATURES]
+        log_units(run, FEATURES, scores, pruned)
         run.note(pruned_share=count / len(order), pruned_layers="last")
         self.fine_tune(victim, fit, run, after_step=prune_features(victim, pruned))
         return victim

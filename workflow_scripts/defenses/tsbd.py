@@ -18,6 +18,7 @@ from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.training.loop import train
 from workflow_scripts.units.layers import log_units
+from workflow_scripts.units.selection import Selection, Units, select_units
 from workflow_scripts.units.weight_change import Kind, PerLayer, neuron_layers, neuron_weight_changes, weight_changes
 
 SWEEP = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
@@ -32,7 +33,8 @@ class TwoStageDefense(HoldoutDefense):
 
     neurons: filters of convolutions, rows of hidden linear layers, or all. unlearn_epochs of gradient ascent at most,
     at unlearn_lr, until the holdout's accuracy is stop_accuracy. n: the share of neurons, of largest change, whose
-    weights are pooled; m: the share of the pool, of largest change, that is zeroed. reinit: `v3` is that; `v1` zeroes
+    weights are pooled, none at 0; m: the share of the pool, of largest change, that is zeroed. selection: `random`
+    pools as many neurons drawn among all, `random_in_layer` as many of each layer. reinit: `v3` is that; `v1` zeroes
     all weights of those neurons; `v2` as many weights as v3, the most changed of the whole network; `random` draws
     v3's weights anew as torch initialises their layer. r, alpha, norm: see `ActivenessAware`; `vanilla` is alpha = 0.
 
@@ -52,7 +54,7 @@ class TwoStageDefense(HoldoutDefense):
     unlearn_lr: Positive = 1e-4
     stop_accuracy: Share = 0.1
     reinit: Scheme = "v3"
-    n: PositiveShare = 0.15
+    n: Share = 0.15
     m: PositiveShare = 0.7
     n_rule: Literal["paper", "holdout"] = "paper"
     max_drop: NonNegative = 0.02
@@ -63,6 +65,7 @@ class TwoStageDefense(HoldoutDefense):
     r: Positive = 0.05
     alpha: Share = 0.7
     norm: GradientNorm = "per_tensor"
+    selection: Literal["own", "random", "random_in_layer"] = "own"
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         blind = self.n_rule == "holdout"
@@ -71,7 +74,7 @@ class TwoStageDefense(HoldoutDefense):
         floor = accuracy(victim, validation) - self.max_drop
         candidates = (0.0, *SWEEP) if blind else (self.n,)
         for n in candidates:
-            masks = select_weights(changes, self.reinit, n, self.m)
+            masks = select_weights(changes, self._pool(changes, n, run), self.reinit, self.m)
             model, trial = copy.deepcopy(victim), replace(run, notes={})
             reinitialize(model, masks, run.torch_rng("re-initialisation") if self.reinit == "random" else None)
             self._fine_tune(model, fit, trial)
@@ -94,6 +97,13 @@ class TwoStageDefense(HoldoutDefense):
             stop_accuracy=self.stop_accuracy,
         )
         return weight_changes(victim, forgetful, self.neurons)
+
+    def _pool(self, changes: PerLayer, n: float, run: Run) -> Units:
+        """The neurons whose weights are pooled: the share n of largest change over all layers, or as many at random."""
+        within = self.selection == "random_in_layer"
+        sizes = {name: len(change) for name, change in changes.items()}
+        drawn: Selection = "own" if self.selection == "own" else "random"
+        return select_units(drawn, largest_neurons(changes, n), sizes, run, within)
 
     def _fine_tune(self, model: Model, fit: Images, run: Run) -> None:
         """In place, in the order of the holdout, at a constant learning rate."""
@@ -122,27 +132,30 @@ class TwoStageDefense(HoldoutDefense):
         run.note(pruned_share=share, pruned_layers="all", finetune_epochs=epochs)
 
 
-def select_weights(changes: PerLayer, scheme: Scheme, n: float, m: float) -> PerLayer:
-    """Masks, in the shapes of the changes, of the weights to be re-initialised: see the class for the schemes.
-
-    ⌊n · neurons⌋ go into the pool, of all layers in one ranking, and ⌊m · weights⌋ of it are masked; what equals the
-    last of these is masked too.
-    """
+def largest_neurons(changes: PerLayer, n: float) -> Units:
+    """The ⌊n · neurons⌋ of largest change, of all layers in one ranking."""
     scores = torch.cat(list(neuron_weight_changes(changes).values()))
     top = torch.zeros_like(scores, dtype=torch.bool)
     top[scores.argsort(descending=True, stable=True)[: int(n * len(scores))]] = True
-    rows = top.split([len(change) for change in changes.values()])
-    chosen = {
-        name: row.view(-1, *[1] * (change.ndim - 1)).expand_as(change)
-        for row, (name, change) in zip(rows, changes.items(), strict=True)
-    }
+    parts = top.split([len(change) for change in changes.values()])
+    return {name: torch.nonzero(part).flatten().tolist() for name, part in zip(changes, parts, strict=True)}
+
+
+def select_weights(changes: PerLayer, pool: Units, scheme: Scheme, m: float) -> PerLayer:
+    """Masks, in the shapes of the changes, of the weights to be re-initialised: see the class for the schemes.
+
+    Of the weights of the neurons in the pool ⌊m · weights⌋ are masked; what equals the last of these is masked too.
+    """
+    chosen = {name: torch.zeros_like(change, dtype=torch.bool) for name, change in changes.items()}
+    for name, neurons in pool.items():
+        chosen[name][neurons] = True
     if scheme == "v1":
         return chosen
     budget = int(m * sum(int(mask.sum()) for mask in chosen.values()))
     if scheme == "v2":
         chosen = {name: torch.ones_like(mask) for name, mask in chosen.items()}
-    pool = torch.cat([change[chosen[name]] for name, change in changes.items()])
-    cutoff = pool.kthvalue(len(pool) - budget + 1).values if budget else torch.inf
+    pooled = torch.cat([change[chosen[name]] for name, change in changes.items()])
+    cutoff = pooled.kthvalue(len(pooled) - budget + 1).values if budget else torch.inf
     return {name: chosen[name] & (change >= cutoff) for name, change in changes.items()}
 
 

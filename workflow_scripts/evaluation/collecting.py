@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow as pa
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import METRICS, Cell, clean_cell, is_in_training
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.evaluation.checks import Context, Row, failed_checks
+from workflow_scripts.evaluation.checks import Context, Row, collapsed, failed_checks
 from workflow_scripts.evaluation.metrics import der
 
 RATES = [
@@ -68,24 +69,25 @@ def collect(
     _refuse_stale(rows, expected, evaluated, root)
     by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
     seeds = Counter((cell._replace(seed=""), protocol) for cell, protocol in by_place)
-    random: dict[Cell, list[Row]] = {}
-    for (cell, _), row in by_place.items():
-        if catalog.method_name(cell.defense) == "random_pruning":
-            random.setdefault(cell._replace(defense=""), []).append(row)
-    contexts = {}
+    contexts, pairs = {}, dict[tuple[Cell, str], list[tuple[Row, Row]]]()
     for (cell, protocol), row in by_place.items():
         context = Context(
             undefended=by_place.get((undefended_cell(cell), "default")),
             clean=by_place.get((clean_cell(cell), "default")),
             floor=by_place.get((cell._replace(defense="clean"), "default")),
-            random=random.get(cell._replace(defense=""), []),
             seeds=seeds[cell._replace(seed=""), protocol],
             reference=references[cell.dataset],
         )
         row["der"] = _der(row, context.undefended)
         contexts[cell, protocol] = context
-    for place, row in by_place.items():
-        row["checks"] = failed_checks(row, contexts[place])
+    for (cell, protocol), row in by_place.items():
+        other = catalog.at_random(cell.defense)
+        place = (cell._replace(defense=other), protocol) if other else None
+        if place in by_place and not collapsed(by_place[place], contexts[place]):
+            pairs.setdefault((cell._replace(seed=""), protocol), []).append((row, by_place[place]))
+    for (cell, protocol), row in by_place.items():
+        context = replace(contexts[cell, protocol], random=pairs.get((cell._replace(seed=""), protocol), []))
+        row["checks"] = failed_checks(row, context)
     return pa.Table.from_pylist([_convert_types(by_place[place]) for place in sorted(by_place)], SCHEMA)
 
 
@@ -112,9 +114,8 @@ def _convert_types(row: Row) -> Row:
 
 def _add_notes(row: Row) -> Row:
     """A cell's row with what its method noted in the columns of the table."""
-    described = catalog.describe("defenses", catalog.method_name(row["defense"]))
     notes = {key: row["notes"].get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")}
-    return {**row, **notes, "reason": row["notes"].get("diverged"), "control": bool(described.traits["control"])}
+    return {**row, **notes, "reason": row["notes"].get("diverged"), "control": catalog.is_control(row["defense"])}
 
 
 def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: Mapping[str, float], root: str) -> None:

@@ -13,11 +13,6 @@ def victim_of(about: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(about[axis]) for axis in Cell._fields if axis != "defense")
 
 
-def is_control(defense: str) -> bool:
-    """Whether the spelling is a control's."""
-    return bool(catalog.describe("defenses", catalog.method_name(defense)).traits["control"])
-
-
 def drop_duplicate_orders(found: Sequence[Measured], only_controls: bool = False) -> list[Measured]:
     """Those that have rows; of defenses (or of controls only) that order the units of all victims alike, say one at
     several shares, the first."""
@@ -27,6 +22,6 @@ def drop_duplicate_orders(found: Sequence[Measured], only_controls: bool = False
             orders.setdefault(about["defense"], {})[victim_of(about)] = about["order"]
     first: dict[object, str] = {}
     for defense, own in orders.items():
-        merged = is_control(defense) or not only_controls
+        merged = catalog.is_control(defense) or not only_controls
         first.setdefault(tuple(sorted(own.items())) if merged else defense, defense)
     return [(table, about) for table, about in found if len(table) and about["defense"] in first.values()]
