@@ -32,13 +32,15 @@ class HolderIterativeDefense(HolderPruningDefense):
     ssl_epochs of SimCLR, as DBD has it; its other fields are those of `Contrastive`. In each of the rounds: head_epochs
     of a new head with hidden layers of these widths; of each published class the `fraction` of lowest loss, those not
     predicted as published left out; semi_epochs over what was selected, by `semi`. The fraction grows by fraction_step
-    each round. Where less than the share `settled` of images enters or leaves the selection, the round before was the
-    last.
+    each round, which is this project's reading: at 0 as many are believed in each. Where less than the share `settled`
+    of images enters or leaves the selection, the round before was the last.
 
     Differences: the submission names neither the self-supervised and the semi-supervised method nor what makes a sample
-    clean. MixMatch has DBD's values (Huang et al.; ICLR 2022, arXiv 2202.03423), so that what differs from DBD is the
-    pruned head. semi_epochs are as many steps, in three rounds on CIFAR-10, as DBD's 190 times 1,024. SGD takes the
-    place of Adam, with a cosine schedule in each round.
+    clean. MixMatch has DBD's values (Huang et al.; ICLR 2022, arXiv 2202.03423). Beside the pruned head these differ
+    from DBD: it selects anew in each epoch, half of all images whatever their class, by symmetric cross-entropy under a
+    linear head that trains on; its SimCLR has a batch normalization in the projection, and its first views alone are
+    anchors. semi_epochs are as many steps, in three rounds on CIFAR-10, as DBD's 190 times 1,024. SGD takes the place
+    of Adam, with a cosine schedule in each round.
     """
 
     ssl_epochs: Count = 100
