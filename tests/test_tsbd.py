@@ -239,6 +239,18 @@ def test_n_is_chosen_by_the_held_back_fifth_alone(
     assert learned[0] == learned[1], "nothing is fitted to the fifth"
 
 
+def test_the_first_n_that_loses_accuracy_ends_the_search(
+    victim: Callable[[], Model], holdout: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = iter((1.0, 1.0, 0.99, 0.5, 1.0, 1.0))  # the victim's, then those of 0, 0.01, 0.05, …
+    monkeypatch.setattr(module, "accuracy", lambda *_: next(kept))
+    run = Run("digits", 0)
+    tsbd(n_rule="holdout", finetune="none")(victim=victim(), holdout=holdout, run=run)
+    assert [row["value"] for row in run.rows if row.get("name") == "n"] == [0.0, 0.01, 0.05]
+    pruned = {row["pruned"] for row in run.rows if row["kind"] == "unit"}
+    assert pruned == {True, False} and run.notes["pruned_share"] <= 0.01
+
+
 def test_fine_pruning_by_nwc_cuts_what_unlearning_changes_most(
     victim: Callable[[], Model], holdout: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What a defense's scores are worth at every share of units, and what its choice of one costs."""
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,8 +36,8 @@ class Sweep(Analysis):
     """A row for each share of the units that the defense scored, silenced in its order, the most suspicious first, ties
     at random: accuracy on the held-back fifth of the holdout, ACC, ASR and RA. Nothing is fine-tuned.
 
-    own: as many units as the defense pruned; blind: the largest share that loses at most max_drop of the holdout's
-    accuracy, which a defender can choose; oracle: the lowest ASR under the same constraint, which takes the trigger
+    own: as many units as the defense pruned; blind: the last share before the first that loses more than max_drop of
+    the holdout's accuracy, which a defender can choose; oracle: the lowest ASR up to there, which takes the trigger
     (how BackdoorBench chooses for FP, ANP and RNP, on test accuracy). Between the last two is what selection costs.
 
     percents: the shares. Units are silenced where they were scored: a filter's weights, a normalisation's gamma and
@@ -75,7 +76,8 @@ class Sweep(Analysis):
 
     def _choose(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
         """How many units the blind rule and the oracle silence, of rows that start with the victim."""
-        allowed = [row for row in rows if row["holdout_acc"] >= rows[0]["holdout_acc"] - self.max_drop]
+        floor = rows[0]["holdout_acc"] - self.max_drop
+        allowed = list(itertools.takewhile(lambda row: row["holdout_acc"] >= floor, rows))
         attacked = [row for row in allowed if row["asr"] is not None]
         best = min(attacked, key=lambda row: row["asr"], default=None)
         return {"blind": allowed[-1]["units"], "oracle": best and best["units"]}

@@ -36,8 +36,8 @@ class AdversarialNeuronPruning(HoldoutDefense):
     at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall. selection:
     `random` silences as many neurons, drawn among all.
 
-    Differences: lr is the paper's 0.2 (BackdoorBench runs 0.01). The threshold is the largest of 0, 0.05, … 0.95 that
-    keeps the holdout accuracy; BackdoorBench picks it by ASR on the test set. Masks are learned in float32.
+    Differences: lr is the paper's 0.2 (BackdoorBench runs 0.01). The threshold is the last of 0, 0.05, … 0.95 before
+    the first that loses holdout accuracy; BackdoorBench picks it by ASR on the test set. Masks are learned in float32.
     """
 
     suspicious = "low"
@@ -111,13 +111,15 @@ class AdversarialNeuronPruning(HoldoutDefense):
         return {name: (value + self.eps * gradient.sign()).detach() for (name, value), gradient in steps}
 
     def _choose_threshold(self, victim: Model, masks: Values, validation: Images, run: Run) -> float:
-        """The largest threshold that keeps the accuracy on the held-back images; below 0 if none does."""
+        """The last threshold before the first that loses accuracy on the held-back images; below 0 if 0 does."""
         floor = accuracy(victim, validation) - self.max_drop
         best = -1.0
         for threshold in (step * self.grid for step in range(round(1 / self.grid))):
             kept = accuracy(prune(victim, units_below(masks, threshold)), validation)
             run.log("choice", name="threshold", value=threshold, holdout_accuracy=kept)
-            best = threshold if kept >= floor else best
+            if kept < floor:
+                break
+            best = threshold
         return best
 
 

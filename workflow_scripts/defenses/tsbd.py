@@ -39,8 +39,8 @@ class TwoStageDefense(HoldoutDefense):
     v3's weights anew as torch initialises their layer. r, alpha, norm: see `ActivenessAware`; `vanilla` is alpha = 0.
 
     n_rule: `paper` fits the whole holdout with n, and logs the accuracy there. `holdout` fits four fifths with each n
-    of the official sweep; the largest that loses at most max_drop of the accuracy on the last fifth is taken, or 0,
-    which is fine-tuning alone. The official code prints the sweep, with what the test set says.
+    of the official sweep, until one loses more than max_drop of the accuracy on the last fifth; the one before it is
+    taken, at least 0, which is fine-tuning alone. The official code prints the sweep, with what the test set says.
 
     Differences: neuron weight change is not rounded to four decimals; fine-tuning takes finetune_epochs, where the
     official loop runs 21 for 20, and in the recipe's precision; a last batch of less than half the size is left out.
@@ -80,8 +80,9 @@ class TwoStageDefense(HoldoutDefense):
             self._fine_tune(model, fit, trial)
             kept = accuracy(model, validation)
             run.log("choice", name="n", value=n, holdout_accuracy=kept)
-            if n == candidates[0] or kept >= floor:
-                defended, zeroed, notes = model, masks, trial.notes
+            if n > candidates[0] and kept < floor:
+                break
+            defended, zeroed, notes = model, masks, trial.notes
         run.note(**notes)
         self._report(changes, zeroed, run)
         return defended
