@@ -53,6 +53,30 @@ def test_two_runs_are_equal_bit_by_bit(name: str, defend: Defend) -> None:
     assert run.rows == again.rows
 
 
+ASKED_OF = [(kind, n) for kind in ("defenses", "detectors", "analyses") for n in catalog.list_methods(kind)]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.01], ids=["all", "some"])
+@pytest.mark.parametrize(("kind", "name"), ASKED_OF)
+def test_a_victim_that_diverged_is_a_result_and_no_crash(
+    kind: str, name: str, share: float, hand: Hand, victim: Callable[[], Model]
+) -> None:
+    """Of weights that are not finite, all or a few."""
+
+    def diverged() -> Model:
+        model = victim()
+        with torch.no_grad():
+            for place, parameter in enumerate(model.network.parameters()):
+                lost = torch.rand(parameter.shape, generator=torch.Generator().manual_seed(place)) <= share
+                parameter[lost] = torch.nan
+        return model
+
+    networks = ("victim", "defended", "clean_victim", "retrained")
+    given = {ask: diverged() for ask in catalog.describe(kind, name).asks if ask in networks}
+    if "stands_for" not in catalog.describe(kind, name).traits or not catalog.describe(kind, name).traits["stands_for"]:
+        quick(kind, name)(**hand(kind, name, **given))
+
+
 @pytest.mark.parametrize("name", DEFENSES)
 def test_the_signature_names_nothing_secret(name: str) -> None:
     described = catalog.describe("defenses", name)

@@ -7,12 +7,22 @@ import pyarrow as pa
 import torch
 
 from workflow_scripts.analyses import Analysis, Measured
+from workflow_scripts.common import files
 from workflow_scripts.common.fields import Count, Positive, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.networks.model import Model
 from workflow_scripts.units.features import penultimate_features
+
+SCHEMA = pa.schema(
+    [
+        ("part", pa.string()),
+        *((key, pa.float32()) for key in ("x", "y")),
+        *((key, pa.int64()) for key in ("index", "label")),
+        ("triggered", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,10 @@ class SingularEmbedding(Analysis):
         altered = self._draw(len(truth.triggered), round(self.triggered * self.size), "triggered", run)
         clean = self._draw(len(test), self.size - len(altered), "clean", run)
         images = np.concatenate([test.images[clean], truth.triggered.images[altered]])
-        top, rest = split_directions(penultimate_features(victim, images), self.k)
+        features = penultimate_features(victim, images)
+        if not torch.isfinite(features).all():
+            return files.to_table([], SCHEMA), {"skipped": "the victim's features are not finite"}
+        top, rest = split_directions(features, self.k)
         count = len(images)
         columns = {
             "index": np.concatenate([test.index[clean], truth.triggered.index[altered]]),

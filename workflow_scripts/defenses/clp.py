@@ -56,8 +56,12 @@ def lipschitz_bounds(layer: UnitLayer) -> torch.Tensor:
 
 
 def _kernel_norms(layer: UnitLayer, segment: Segment) -> torch.Tensor:
-    """float32 (units,): 1 where the graph has no kernel before the normalization, which is then judged alone."""
+    """float32 (units,): 1 where the graph has no kernel before the normalization, which is then judged alone; NaN of
+    kernels that are not finite, which is above no bound."""
     if segment.sources:
-        return torch.linalg.svdvals(kernel_matrices(segment)).amax(1)
+        kernels = kernel_matrices(segment)
+        finite = torch.isfinite(kernels).flatten(1).all(1)
+        norms = torch.linalg.svdvals(kernels.where(finite[:, None, None], 0)).amax(1)
+        return norms.where(finite, torch.nan)
     assert layer.norm is not None
     return torch.ones(segment.count, device=layer.norm.weight.device)

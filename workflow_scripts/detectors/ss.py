@@ -34,14 +34,16 @@ class SpectralSignatures(Detector):
         for label in np.unique(poisoned_train.labels):
             rows = np.flatnonzero(poisoned_train.labels == label)
             score[rows] = score_signatures(features[rows])
-            count = min(len(rows), round(1.5 * self.poisoned * len(rows)))
+            count = min(len(rows), round(1.5 * self.poisoned * len(rows))) if np.isfinite(score[rows]).all() else 0
             flagged[rows[np.argsort(-score[rows], kind="stable")[:count]]] = True
         return Scores(poisoned_train.index, score, flagged)
 
 
 def score_signatures(features: torch.Tensor) -> np.ndarray:
     """float64 (N,): the squared part of each of the features (N, D), centered, along their first right singular
-    vector (algorithm 1)."""
+    vector (algorithm 1); NaN where features are not finite."""
+    if not torch.isfinite(features).all():
+        return np.full(len(features), np.nan)
     centered = features.double() - features.double().mean(0)
     direction = torch.linalg.svd(centered, full_matrices=False).Vh[0]
     return (centered @ direction).square().numpy()

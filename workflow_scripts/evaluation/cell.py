@@ -31,9 +31,15 @@ def evaluate(
         "classes": len(test.format.classes),
         "trigger_psnr": secret.psnr,
         "trigger_rms": secret.rms,
-        "notes": files.read_about(inputs["defended"])["notes"],
+        "notes": _add_divergence(files.read_about(inputs["defended"])["notes"], predictions),
         "digests": {path: files.sha256(inputs[key]) for key, path in paths.items()},
         "made": {path: files.hash_provenance(files.read_about(inputs[key])) for key, path in paths.items()}
         | {own.removeprefix(f"{root}/"): files.hash_provenance(made)},
     }
     return predictions, [{**about, **row} for row in metrics_by_protocol(predictions)]
+
+
+def _add_divergence(notes: dict[str, Any], predictions: pa.Table) -> dict[str, Any]:
+    """What the model's maker noted, and that it diverged where it answers nothing."""
+    silent = not (files.to_numpy(predictions["prediction"]) >= 0).any()
+    return {"diverged": "its answers to all images are ties or not finite", **notes} if silent else notes

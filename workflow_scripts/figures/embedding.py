@@ -23,7 +23,7 @@ class Embedding:
     first_seed = True
 
     def __call__(self, study: Study, singular_embedding: Sequence[Measured]) -> Figure:
-        shown = panels(singular_embedding)
+        shown = panels([(table, about) for table, about in singular_embedding if len(table)])
         figure, grid = make_grid(2 * len(shown), 2.3, 2.4, margin=(1.4, 0.6))
         places = [(title, *seeds[0], *part) for title, seeds in shown.items() for part in PARTS.items()]
         for axis, (title, table, about, part, name) in zip(grid, places, strict=False):
