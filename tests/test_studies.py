@@ -115,6 +115,15 @@ def test_any_study_runs_on_another_dataset(folder: Path) -> None:
     ]
 
 
+def test_the_benchmarks_configuration_is_one() -> None:
+    """As `--configfile` beside `config.yaml` gives it."""
+    here = Path(__file__).resolve().parents[1]
+    given = [yaml.safe_load((here / name).read_text()) for name in ("config.yaml", "benchmarks/cifar10_jpeg.yaml")]
+    merged = {key: given[0].get(key, {}) | given[1].get(key, {}) for key in ("datasets", "settings")}
+    read = config.read({**given[0], **given[1], **merged})
+    assert read.dataset == "cifar10_jpeg" and read.settings_of("cifar10_jpeg")["defenses"]["ft"] == {"epochs": 20}
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grid": {"dataset": "mnist"}}, r"no dataset 'mnist'.*there are: digits"),
     ({"grid": {"attack": "badnet"}}, r"no 'badnet' among the attacks; there are: badnets, blended"),
