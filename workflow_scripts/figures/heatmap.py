@@ -33,7 +33,7 @@ class HeatMap:
         stacked = len(attacks) > 16
         across, down = (1, 2) if stacked else (2, 1)
         size = (
-            3.4 + across * max(2.2, 0.52 * len(attacks)),
+            3.4 + across * max(2.2, 0.56 * len(attacks)),
             1.6 + down * (0.27 * sum(heights) + 0.5 * len(heights)),
         )
         ratios = [height + 1.5 for _ in range(down) for height in heights]
@@ -73,8 +73,9 @@ def _panel(axis: Axes, rows: Sequence[Row], metric: str, attacks: Sequence[str],
     axis.set_facecolor("#eeeeee")
     if any(controls.values()) and not all(controls.values()):
         axis.axhline(sum(not control for control in controls.values()) - 0.5, color="white", linewidth=5)
-    few = len(attacks) <= 4
-    axis.set_xticks(range(len(attacks)), [wrap_label(a) for a in attacks], rotation=0 if few else 90, fontsize=8)
+    labels = [wrap_label(attack) for attack in attacks]
+    short = max(len(line) for label in labels for line in label.splitlines()) <= 8
+    axis.set_xticks(range(len(attacks)), labels, rotation=0 if short else 90, fontsize=8)
     axis.set_yticks(range(len(defenses)), [format_spelling(name) for name in defenses], fontsize=8)
     for label, name in zip(axis.get_yticklabels(), defenses, strict=False):
         label.set_fontstyle("italic" if controls[name] else "normal")
