@@ -56,24 +56,23 @@ def test_two_runs_are_equal_bit_by_bit(name: str, defend: Defend) -> None:
 ASKED_OF = [(kind, n) for kind in ("defenses", "detectors", "analyses") for n in catalog.list_methods(kind)]
 
 
-@pytest.mark.parametrize("share", [1.0, 0.01], ids=["all", "some"])
 @pytest.mark.parametrize(("kind", "name"), ASKED_OF)
 def test_a_victim_that_diverged_is_a_result_and_no_crash(
-    kind: str, name: str, share: float, hand: Hand, victim: Callable[[], Model]
+    kind: str, name: str, hand: Hand, victim: Callable[[], Model]
 ) -> None:
-    """Of weights that are not finite, all or a few."""
+    """Of weights that are not finite, one in a hundred: enough for every layer, and every answer."""
 
     def diverged() -> Model:
         model = victim()
         with torch.no_grad():
             for place, parameter in enumerate(model.network.parameters()):
-                lost = torch.rand(parameter.shape, generator=torch.Generator().manual_seed(place)) <= share
+                lost = torch.rand(parameter.shape, generator=torch.Generator().manual_seed(place)) < 0.01
                 parameter[lost] = torch.nan
         return model
 
     networks = ("victim", "defended", "clean_victim", "retrained")
     given = {ask: diverged() for ask in catalog.describe(kind, name).asks if ask in networks}
-    if "stands_for" not in catalog.describe(kind, name).traits or not catalog.describe(kind, name).traits["stands_for"]:
+    if not catalog.describe(kind, name).traits.get("stands_for"):
         quick(kind, name)(**hand(kind, name, **given))
 
 

@@ -1,7 +1,7 @@
 """Figures that a reader can read: every condition has its place, and no label lies on another."""
 
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from workflow_scripts.common.cells import Cell, Study
 from workflow_scripts.evaluation.rows import axes_apart
 from workflow_scripts.reporting import plotting
 from workflow_scripts.reporting.panels import panels
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """No figure stays open."""
+    yield
+    plotting.plt.close("all")
+
 
 FIGURES = catalog.list_methods("figures")
 
