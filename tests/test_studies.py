@@ -1,6 +1,7 @@
 """Configuration and study files into cells: one spelling for a cell, and one clear line for what is wrong."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,18 @@ def test_the_benchmarks_configuration_is_one() -> None:
     merged = {key: given[0].get(key, {}) | given[1].get(key, {}) for key in ("datasets", "settings")}
     read = config.read({**given[0], **given[1], **merged})
     assert read.dataset == "cifar10_jpeg" and read.settings_of("cifar10_jpeg")["defenses"]["ft"] == {"epochs": 20}
+
+
+def test_git_keeps_the_summaries_of_the_studies_that_dvc_runs() -> None:
+    here = Path(__file__).resolve().parents[1]
+    stage = yaml.safe_load((here / "dvc.yaml").read_text())["stages"]["results"]
+    names = re.findall(r"[\w/]+", stage["cmd"].partition("studies=")[2])
+    kept = (here / ".gitignore").read_text().splitlines()
+    outs, metrics = ({next(iter(entry)) for entry in stage[key]} for key in ("outs", "metrics"))
+    assert names and metrics == {f"results/summary/{name}.rows" for name in names}
+    for name in names:
+        assert f"results/summary/{name}.json" in outs and f"!results/summary/{name}.*" in kept
+        assert (here / f"results/summary/{name}.json").exists()
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
