@@ -37,7 +37,7 @@ def _facts(item: Any) -> Mapping[str, Any]:
 def wrap_label(spelling: str) -> str:
     """A spelling as a label: its name, and below it its hyper-parameters, in lines that leave room for the picture."""
     name, _, fields = format_spelling(spelling).partition(" ")
-    return "\n".join([name, *textwrap.wrap(fields, LINE)])
+    return "\n".join([name, *textwrap.wrap(fields, LINE, break_long_words=False)])
 
 
 def make_grid(
