@@ -92,11 +92,13 @@ class Study:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as a rule hands them to its script."""
-        return {**asdict(self), "asked": [[list(part) for part in asked] for asked in self.asked]}
+        shown = {"tables": [asdict(table) for table in self.tables], "figures": self.figures, "analyses": self.analyses}
+        return {"name": self.name, "title": self.title, "asked": [[*cell, *name] for cell, name in self.asked], **shown}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "Study":
         """The inverse of `as_json`."""
-        asked = tuple(Asked(*(Cell(*part) for part in parts)) for parts in given["asked"])
+        width = len(Cell._fields)
+        asked = tuple(Asked(Cell(*parts[:width]), Cell(*parts[width:])) for parts in given["asked"])
         tables = tuple(Table.from_json(table) for table in given["tables"])
         return cls(given["name"], given["title"], asked, tables, tuple(given["figures"]), tuple(given["analyses"]))
