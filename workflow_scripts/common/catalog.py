@@ -81,15 +81,21 @@ def is_control(defense: str) -> bool:
 def at_random(defense: str) -> str | None:
     """The spelling of the same defense with what it selects drawn at random; None of one that selects nothing, or draws
     already."""
-    method, *pairs = defense.split("+")
+    method, given = parse_spelling(defense)
     if "selection" not in describe("defenses", method).fields or is_control(defense):
         return None
-    return full_spelling("defenses", method, dict(pair.split("~", 1) for pair in pairs) | {"selection": "random"})
+    return full_spelling("defenses", method, given | {"selection": "random"})
 
 
 def is_implant(attack: str) -> bool:
     """Whether the attack of this spelling controls the training of its victim."""
     return "model" in describe("attacks", method_name(attack)).asks
+
+
+def parse_spelling(spelling: str) -> tuple[str, dict[str, str]]:
+    """A method and the hyper-parameters that its spelling gives."""
+    method, *pairs = spelling.split("+")
+    return method, dict(pair.split("~", 1) for pair in pairs)  # type: ignore[misc]
 
 
 def file_name(method: object) -> str:
@@ -148,9 +154,8 @@ def resolve(kind: str, spelling: str, settings: Mapping[str, Any] | None = None)
 
     settings: by kind, then by method.
     """
-    method, *pairs = spelling.split("+")
-    chosen = dict(pair.split("~", 1) for pair in pairs)
-    return _defaults(kind, method, settings) | _read(kind, method, chosen)
+    method, given = parse_spelling(spelling)
+    return _defaults(kind, method, settings) | _read(kind, method, given)
 
 
 def canonical_spelling(kind: str, method: str, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> str:

@@ -41,9 +41,13 @@ class Config:
 
     def loader(self, dataset: str) -> tuple[str, dict[str, Any]]:
         """The name of a dataset's loader and its resolved fields."""
-        entry = {key: value for key, value in self.datasets[dataset].items() if key != "reference"}
-        loader = entry.pop("loader")
-        return loader, catalog.resolve("datasets", loader, {"datasets": {loader: entry}})
+        return self.datasets[dataset]["loader"], _resolve_loader(self.datasets[dataset])
+
+
+def _resolve_loader(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved fields of a dataset's loader: all of its entry but these two."""
+    fields = {key: value for key, value in entry.items() if key not in ("loader", "reference")}
+    return catalog.resolve("datasets", entry["loader"], {"datasets": {entry["loader"]: fields}})
 
 
 def check_mapping(value: Any, where: str) -> dict[str, Any]:
@@ -101,11 +105,10 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
             f"config, dataset {name}: loader is missing or no name; there are: "
             f"{join_names(catalog.list_methods('datasets'))}"
         )
-    fields = {key: value for key, value in entry.items() if key not in ("loader", "reference")}
     try:
         if "reference" in entry:
             entry["reference"] = REFERENCE.read(entry["reference"])
-        resolved = catalog.resolve("datasets", entry["loader"], {"datasets": {entry["loader"]: fields}})
+        resolved = _resolve_loader(entry)
     except UserError as error:
         raise UserError(f"config, dataset {name}: {error}") from None
     for key in catalog.describe("datasets", entry["loader"]).fields:

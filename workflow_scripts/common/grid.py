@@ -59,10 +59,9 @@ def expand_spellings(
     """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`; in a path without what the dataset's settings
     say anyway."""
     if isinstance(entry, str):
-        method, *pairs = entry.split("+")
-        if not all("~" in pair for pair in pairs):
+        if not all("~" in pair for pair in entry.split("+")[1:]):
             raise UserError(f"grid: {entry!r} is no spelling of a method; say name or name+key~value")
-        entry = {method: dict(pair.split("~", 1) for pair in pairs)}
+        entry = dict([catalog.parse_spelling(entry)])
     for method, fields in check_mapping(entry, f"grid, {kind}").items():
         name = (replaced or {}).get(method, method)
         chosen = check_mapping(fields, f"grid, {method}")

@@ -13,8 +13,7 @@ class Context:
 
     undefended: the victim, or `plain` for an in-training defense; clean: the clean model on clean images; floor: the
     clean model on the same triggered images; random: at each seed the row and that of the same defense at random, but
-    for those that collapsed; reference: the
-    clean accuracy that the literature has on the dataset.
+    for those that collapsed; reference: the clean accuracy that the literature has on the dataset.
     """
 
     undefended: Row | None

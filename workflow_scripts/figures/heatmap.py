@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
+from workflow_scripts.evaluation.rows import format_label, group_rows
 from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import estimate
-from workflow_scripts.reporting.panels import finish, panels, wrap_label
+from workflow_scripts.reporting.panels import CONDITION, condition_axes, finish, panels, wrap_label
 
-WITHIN = ("attack", "ratio")
 METRICS = {"asr": "ASR (%), low is good", "acc": "ACC (%), high is good"}
 
 
@@ -27,8 +26,8 @@ class HeatMap:
     """
 
     def __call__(self, study: Study, rows: Sequence[Row]) -> Figure:
-        axes = [axis for axis in axes_apart(rows) if axis in WITHIN]
-        blocks, attacks = panels(rows, within=WITHIN), group_rows(rows, lambda row: format_label(row, axes))
+        axes = condition_axes(rows)
+        blocks, attacks = panels(rows, within=CONDITION), group_rows(rows, lambda row: format_label(row, axes))
         heights = [len(group_rows(block, lambda row: format_label(row, ["defense"]))) for block in blocks.values()]
         stacked = len(attacks) > 16
         across, down = (1, 2) if stacked else (2, 1)

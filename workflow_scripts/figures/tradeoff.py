@@ -9,12 +9,10 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
+from workflow_scripts.evaluation.rows import format_label, group_rows
 from workflow_scripts.reporting.aggregate import format_spelling
-from workflow_scripts.reporting.panels import finish, make_grid, panels
+from workflow_scripts.reporting.panels import CONDITION, condition_axes, finish, make_grid, panels
 from workflow_scripts.reporting.plotting import COLORS, MARKERS
-
-WITHIN = ("attack", "ratio")
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,10 @@ class TradeOff:
 
     def __call__(self, study: Study, rows: Sequence[Row], references: Sequence[Row]) -> Figure:
         attacked, known = ([row for row in part if row["asr"] is not None] for part in (rows, references))
-        axes = [axis for axis in axes_apart(attacked) if axis in WITHIN]
-        blocks = panels(attacked, within=WITHIN).values()
+        axes = condition_axes(attacked)
+        blocks = panels(attacked, within=CONDITION).values()
         ordered = [row for block in blocks for row in sorted(block, key=lambda row: row["control"])]
-        shown, style = panels(ordered, also=["defense"], within=WITHIN), _styles(attacked, axes)
+        shown, style = panels(ordered, also=["defense"], within=CONDITION), _styles(attacked, axes)
         most = 5 if len(shown) <= 20 else 8
         figure, grid = make_grid(len(shown), 1.75, 1.9, most, (0.6, 1.3), sharex=True, sharey=True)
         for axis, (title, own) in zip(grid, shown.items(), strict=False):

@@ -13,6 +13,8 @@ from workflow_scripts.evaluation.rows import axes_apart, format_label, group_row
 from workflow_scripts.reporting.aggregate import format_spelling
 
 T = TypeVar("T")
+CONDITION = ("attack", "ratio")
+"""The axes of an attack's conditions, which a figure may draw within a panel."""
 LINE = 22
 """Characters in a line of a label."""
 
@@ -23,6 +25,11 @@ def panels(found: Sequence[T], also: Sequence[str] = (), within: Sequence[str] =
     alone."""
     axes = [*(axis for axis in axes_apart([_facts(item) for item in found]) if axis not in within), *also]
     return group_rows(found, lambda item: "\n".join(_name(_facts(item), axis) for axis in axes))
+
+
+def condition_axes(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of the axes of a condition tell these rows apart."""
+    return [axis for axis in axes_apart(found) if axis in CONDITION]
 
 
 def _name(facts: Mapping[str, Any], axis: str) -> str:
