@@ -3,6 +3,7 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/provenance.smk"
+include: "rules/studies.smk"
 include: "rules/data.smk"
 include: "rules/attack.smk"
 include: "rules/auxiliary.smk"

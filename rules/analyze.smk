@@ -15,6 +15,7 @@ def analysis_files(spelling, cells):
 rule analyze:
     input: unpack(inputs_of("analyze"))
     output: ANALYSIS
+    log: log_of("analyze", DEFENSE + "/{analysis}")
     params: made=made("analyze")
     resources: **growing_resources(4000, 60)
     script: "../workflow_scripts/analyze.py"

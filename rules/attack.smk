@@ -5,6 +5,7 @@ IMPLANT = spelling_pattern("attacks", catalog.is_implant)
 rule poison:
     input: unpack(inputs_of("poison"))
     output: poison=ATTACK + "/poison.parquet", truth=ATTACK + "/truth.parquet"
+    log: log_of("poison", ATTACK)
     params: made=made("poison")
     wildcard_constraints: attack=DATA_POISON
     resources: **growing_resources(2000, 30)
@@ -14,6 +15,7 @@ rule poison:
 rule train:
     input: unpack(inputs_of("train"))
     output: victim=VICTIM + "/victim.safetensors", log=VICTIM + "/training.parquet", costs=VICTIM + "/costs.json"
+    log: log_of("train", VICTIM)
     params: made=made("train")
     wildcard_constraints: attack=DATA_POISON
     resources: **growing_resources(4000, 240)
@@ -23,6 +25,7 @@ rule train:
 use rule train as retrain with:    # what ordinary training makes of what such an attack publishes
     output: victim=VICTIM + "/retrained/victim.safetensors", log=VICTIM + "/retrained/training.parquet",
             costs=VICTIM + "/retrained/costs.json"
+    log: log_of("retrain", VICTIM)
     wildcard_constraints: attack=IMPLANT
 
 
@@ -30,6 +33,7 @@ rule implant:
     input: unpack(inputs_of("implant"))
     output: poison=VICTIM + "/poison.parquet", truth=VICTIM + "/truth.parquet",
             victim=VICTIM + "/victim.safetensors", log=VICTIM + "/training.parquet", costs=VICTIM + "/costs.json"
+    log: log_of("implant", VICTIM)
     params: made=made("implant")
     wildcard_constraints: attack=IMPLANT
     resources: **growing_resources(4000, 240)

@@ -2,6 +2,7 @@
 
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.common import catalog, config as configuration, studies
+from workflow_scripts.common.documents import read_yaml
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.plan import Kept, Planner
 
@@ -13,11 +14,19 @@ DETECTOR = VICTIM + "/{detector}"
 DEFENSE = VICTIM + "/{defense}"
 AUXILIARY = DATASET + "/auxiliaries/{auxiliary}/seed~{seed}"
 POISONED_AUXILIARY = ATTACK + "/auxiliaries/{auxiliary}"
+LOGS = "results/logs"
+
+
+def log_of(rule, folder):
+    """Where a job says what it does: below its rule's name, as its artifacts lie below ROOT."""
+    return folder.replace(ROOT, f"{LOGS}/{rule}") + ".log"
+
 
 try:
     CONFIG = configuration.read(config)
-    STUDIES = {study.name: study for study in studies.read(CONFIG)}
-    CELLS = {name: studies.add_implied_cells(study.cells) for name, study in STUDIES.items()}
+    for path in workflow.configfiles:
+        read_yaml(path)    # Snakemake takes the last of two equal keys
+    ASKING = studies.read(CONFIG)
 except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 

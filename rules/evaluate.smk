@@ -35,6 +35,7 @@ def metrics_of(cell):
 rule evaluate:
     input: unpack(inputs_of("evaluate"))
     output: predictions=DEFENSE + "/predictions.parquet", metrics=DEFENSE + "/metrics.json"
+    log: log_of("evaluate", DEFENSE)
     params: made=made("evaluate"), root=ROOT
     resources: **growing_resources(4000, 30)
     script: "../workflow_scripts/evaluate.py"
@@ -46,6 +47,7 @@ rule collect:
            before=lambda w: [path for cell in cells_shown(w.study) for path in costs_before(cell)]
     output: metrics="results/metrics/{study}.parquet", costs="results/costs/{study}.parquet",
             summary="results/summary/{study}.json", rows=directory("results/summary/{study}.rows")
+    log: LOGS + "/collect/{study}.log"
     params: expected=lambda w: provenance(CELLS[w.study]), root=ROOT,
             code=lambda w: fingerprint.of_step("collect", *defenses_of(CELLS[w.study])),
             cells=lambda w: [list(cell) for cell in cells_shown(w.study)],

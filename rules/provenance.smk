@@ -6,7 +6,7 @@ from workflow_scripts.common import files, fingerprint
 def spelling_pattern(kind, chosen=lambda name: True):
     """The spellings of a kind's methods, as a regular expression."""
     names = "|".join(filter(chosen, catalog.list_methods(kind)))
-    return rf"({names})(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
+    return catalog.SPELLING.replace("[a-z0-9_]+", f"({names})", 1)
 
 
 wildcard_constraints:

@@ -16,6 +16,7 @@ rule tabulate:
     input: lambda w: f"results/metrics/{TABLES[w.table][0].name}.parquet"
     output: parquet="results/tables/{table}.parquet", csv="results/tables/{table}.csv",
             md="results/tables/{table}.md", tex="results/tables/{table}.tex"
+    log: LOGS + "/tabulate/{table}.log"
     params: study=lambda w: TABLES[w.table][0].as_json(), kind=lambda w: TABLES[w.table][1].kind,
             code=lambda w: fingerprint.of_step("tabulate")
     script: "../workflow_scripts/tabulate.py"
@@ -24,6 +25,7 @@ rule tabulate:
 rule plot:
     input: unpack(figure_inputs), metrics="results/metrics/{study}.parquet"
     output: png="results/figures/{study}_{figure}.png", pdf="results/figures/{study}_{figure}.pdf"
+    log: LOGS + "/plot/{study}_{figure}.log"
     params: study=lambda w: STUDIES[w.study].as_json(),
             options=lambda w: catalog.resolve("figures", w.figure),
             code=lambda w: fingerprint.of_step("plot", ("figures", catalog.method_name(w.figure)))

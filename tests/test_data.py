@@ -1,8 +1,17 @@
 """Loaders on tiny files in their real layout, holdouts, and files that are not whole."""
 
 import io
+import json
 import pickle
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
 import tracemalloc
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +27,8 @@ from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
-from workflow_scripts.datasets import from_arrays
+from workflow_scripts.common.source import ROOT
+from workflow_scripts.datasets import Dataset, cifar10, from_arrays
 from workflow_scripts.datasets.cifar10 import Cifar10
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.datasets.parquet import ParquetFile
@@ -110,6 +120,359 @@ def test_wrong_parquet_files_are_said(tmp_path: Path) -> None:
         ParquetFile(file=str(path)).load()
 
 
+def refusal(dataset: Dataset) -> str:
+    """The one line that says why a dataset cannot be prepared."""
+    with pytest.raises(UserError) as error:
+        dataset.prepare(Run("mine", 0))
+    text = str(error.value)
+    assert "\n" not in text and "remove it" not in text
+    return text
+
+
+LAYOUTS = {
+    "files": {"train.parquet": range(4), "test.parquet": range(4, 6)},
+    "shards": {
+        "data/train-00000-of-00002.parquet": range(3),
+        "data/train-00001-of-00002.parquet": range(3, 4),
+        "data/test-00000-of-00001.parquet": range(4, 6),
+        "data/validation-00000-of-00001.parquet": range(1, 3),
+    },
+    "hashes": {
+        "train-00000-of-00002-1359597a978bc4fa.parquet": range(1),
+        "train-00001-of-00002-70d52db3c749a935.parquet": range(1, 4),
+        "test-00000-of-00001-70d52db3c749a935.parquet": range(4, 6),
+    },
+    "folders": {
+        "train/0001.parquet": range(2, 4),
+        "train/0000.parquet": range(2),
+        "test/any.parquet": range(4, 6),
+        "test/.hidden.parquet": range(1),
+        ".cache/train.parquet": range(1),
+        ".cache/test.parquet": range(1),
+    },
+    "configuration": {"plain_text/train-1.parquet": range(4), "plain_text/test/0.parquet": range(4, 6)},
+}
+"""Files of a folder, each with rows of the one file that `write` makes."""
+
+
+def write_hub(
+    folder: Path, layout: dict[str, range], image: str = "image", label: str = "label", names: Any = ()
+) -> ParquetFile:
+    """A folder as a repository of the hub: the same images and labels as those of `write`."""
+    features = {image: {"_type": "Image"}, label: {"names": list(names), "_type": "ClassLabel"}}
+    about = json.dumps({"info": {"features": features if names else {}}})
+    for name, rows in layout.items():
+        cells = [{"bytes": encoded(seed=i), "path": f"{i}.png"} for i in rows]
+        table = pa.table({image: cells, label: [[0, 1, 0, 1, 1, 0][i] for i in rows]})
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata({"huggingface": about}), folder / name)
+    (folder / "README.md").touch()
+    return ParquetFile(file=str(folder))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_the_hub_is_the_one_file(tmp_path: Path, layout: str) -> None:
+    alone = write(tmp_path / "a.parquet").load()
+    for part, same in zip(write_hub(tmp_path / "hub", LAYOUTS[layout]).load(), alone, strict=True):
+        assert np.array_equal(part.images, same.images) and np.array_equal(part.labels, same.labels)
+        assert np.array_equal(part.index, same.index) and part.format == same.format
+
+
+def test_rows_of_one_file_may_be_in_any_order(tmp_path: Path) -> None:
+    alone = write(tmp_path / "a.parquet").load()
+    table = pq.read_table(tmp_path / "a.parquet").take([4, 0, 1, 5, 2, 3])
+    pq.write_table(table, tmp_path / "b.parquet", row_group_size=2)
+    for part, same in zip(ParquetFile(file=str(tmp_path / "b.parquet")).load(), alone, strict=True):
+        assert np.array_equal(part.images, same.images) and part.labels.tolist() == same.labels.tolist()
+
+
+def test_columns_splits_and_classes_by_their_names(tmp_path: Path) -> None:
+    write_hub(tmp_path, LAYOUTS["shards"], "img", "fine_label", ["cat", "dog", "eel"])
+    fields: dict[str, Any] = {"image_column": "img", "label_column": "fine_label", "test_split": "validation"}
+    train, test = ParquetFile(file=str(tmp_path), **fields).load()
+    assert test.labels.tolist() == [1, 0] and np.array_equal(test.images, train.images[1:3])
+    assert train.format.classes == ("cat", "dog", "eel")  # one of which has no image
+    assert "no column label, image; it has: img, fine_label; say which by" in refusal(ParquetFile(file=str(tmp_path)))
+    write(tmp_path / "a.parquet", split=["fit"] * 4 + ["judge"] * 2)
+    _, test = ParquetFile(file=str(tmp_path / "a.parquet"), train_split="fit", test_split="judge").load()
+    assert test.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data/train-00001-of-00002.parquet": None}, "data/train-00001-of-00002.parquet: this shard is missing"),
+        ({"data/train-00000-of-00002.parquet": None}, "data/train-00000-of-00002.parquet: this shard is missing"),
+        ({"data/train-00000-of-00001.parquet": range(4)}, "a shard of another set than train-00000-of-00001.parquet"),
+        ({"data/train-00002-of-00002.parquet": range(1)}, "train-00002-of-00002.parquet: a shard of another set than"),
+        ({"data/train-extra.parquet": range(1)}, "train-extra.parquet: a shard of another set than"),
+        ({"data/train-00001-of-00002-ab.parquet": range(1)}, "train-00001-of-00002.parquet: a shard of another set"),
+        ({"data/train/0.parquet": range(1)}, "split train is there twice, train-00000-of-00002.parquet and train/0"),
+        ({"other/train.parquet": range(1), "other/test.parquet": range(1)}, "data, .*/other all have the splits train"),
+        ({"data/test-00000-of-00001.parquet": None}, "splits train, test side by .*: data, data/train, data/valid"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_said(tmp_path: Path, changed: dict[str, range | None], message: str) -> None:
+    layout = LAYOUTS["shards"] | changed
+    dataset = write_hub(tmp_path, {name: rows for name, rows in layout.items() if rows is not None})
+    assert re.search(message, refusal(dataset))
+
+
+def test_shards_must_agree_on_their_classes(tmp_path: Path) -> None:
+    write_hub(tmp_path, {"train.parquet": range(4)}, names=["cat", "dog"])
+    dataset = write_hub(tmp_path, {"test.parquet": range(4, 6)}, names=["dog", "cat"])
+    assert re.search(r"test.parquet: its metadata has other class names than .*train.parquet", refusal(dataset))
+
+
+def test_a_truncated_shard_and_one_split_for_both_are_said(tmp_path: Path) -> None:
+    write_hub(tmp_path, LAYOUTS["files"])
+    same = ParquetFile(file=str(tmp_path), test_split="train")
+    assert "train_split and test_split are both 'train'" in refusal(same)
+    (tmp_path / "test.parquet").write_bytes((tmp_path / "test.parquet").read_bytes()[:-20])
+    assert "test.parquet: not a readable Parquet file" in refusal(ParquetFile(file=str(tmp_path)))
+
+
+def saved(mode: str, form: str = "PNG", value: Any = 0, **options: Any) -> bytes:
+    """An encoded image of Pillow's mode, all of one value."""
+    Image.new(mode, (8, 8), value).save(buffer := io.BytesIO(), form, **options)
+    return buffer.getvalue()
+
+
+def assembled(width: int, height: int, depth: int = 8, second: bytes = b"IDAT") -> bytes:
+    """An RGB PNG with this header and data for 8x8 pixels of 16 bits, in two chunks."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    data = zlib.compress(bytes(8 * (1 + 8 * 6)))
+    chunks = [(b"IHDR", header), (b"IDAT", data[:9]), (second, data[9:]), (b"IEND", b"")]
+    packed = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved("RGB", "JPEG", exif=exif)
+
+
+CELLS = {
+    "null": (None, r"is no image \(null\); store 8-bit PNG"),
+    "empty": (b"", "is no image"),
+    "truncated PNG": (encoded()[:100], "is no image"),
+    "truncated JPEG": (encoded(64, "JPEG")[:700], "is no image .*truncated"),
+    "a SyntaxError of Pillow": (assembled(16, 8, second=bytes(4)), "is no image .*broken PNG file"),
+    "bomb": (assembled(50_000, 50_000), "is no image .*bomb"),
+    "large enough to warn": (assembled(10_000, 10_000), "is no image .*bomb"),
+    "no width": (assembled(0, 8), "is no image .*of no size"),
+    "16-bit gray": (saved("I;16"), "is a 16-bit image"),
+    "16-bit color": (assembled(8, 8, depth=16), "is a 16-bit image"),
+    "16-bit TIFF": (saved("I;16", "TIFF"), "is a 16-bit image"),
+    "32-bit": (saved("I", "TIFF"), "is a 32-bit image"),
+    "floating point": (saved("F", "TIFF"), "is a floating-point image"),
+    "inks": (saved("CMYK", "JPEG"), "is an image of mode CMYK"),
+    "alpha": (saved("RGBA", value=(1, 2, 3, 254)), "is not opaque"),
+    "gray with alpha": (saved("LA", value=(1, 0)), "is not opaque"),
+    "palette with alpha": (saved("P", transparency=bytes(256)), "is not opaque"),
+    "a color that is clear": (saved("RGB", transparency=(0, 0, 0)), "is not opaque"),
+    "frames": (saved("L", save_all=True, append_images=[Image.new("L", (8, 8), 9)]), "has 2 frames"),
+    "turned": (turned(), "has an EXIF orientation"),
+}
+
+
+@pytest.mark.parametrize("bad", CELLS)
+def test_a_cell_that_is_not_used_as_it_is(tmp_path: Path, bad: str) -> None:
+    cell, message = CELLS[bad]
+    cells = [encoded(), encoded(), encoded(), cell, encoded(), encoded()]
+    text = refusal(write(tmp_path / "a.parquet", image=cells))
+    assert re.search(f"a.parquet: row 3 {message}", text) and "0x" not in text
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["a.png"] * 6, r"row 0 is no image \(of type str\)"),
+        ([[1, 2]] * 6, r"row 0 is no image \(of type list\)"),
+        ([{"bytes": encoded(), "path": "a"}] * 4 + [{"bytes": None, "path": "b.png"}] * 2, "row 4 .* path is 'b.png'"),
+        ([{"path": "a.png"}] * 6, "row 0 is no image .*without bytes"),
+        ([{"bytes": encoded(), "path": "a"}] * 5 + [None], r"row 5 is no image \(null\)"),
+    ],
+)
+def test_a_column_that_has_no_bytes(tmp_path: Path, cells: list[Any], message: str) -> None:
+    assert re.search(f"a.parquet: {message}", refusal(write(tmp_path / "a.parquet", image=cells)))
+
+
+def test_the_row_is_that_of_its_shard(tmp_path: Path) -> None:
+    dataset = write_hub(tmp_path, LAYOUTS["files"])
+    table = pq.read_table(tmp_path / "test.parquet")
+    pq.write_table(table.set_column(0, "image", pa.array([encoded(), b"none"])), tmp_path / "test.parquet")
+    assert f"{tmp_path}/test.parquet: row 1 is no image" in refusal(dataset)
+    pq.write_table(table.set_column(1, "label", pa.array([0, 7])), tmp_path / "test.parquet")
+    assert f"{tmp_path}/test.parquet: row 1: label 7 is out of range" in refusal(dataset)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "RGB"])
+def test_what_is_opaque_and_of_8_bits_is_used_exactly(tmp_path: Path, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    image = Image.fromarray(pixels).convert("L" if mode == "LA" else "RGB").convert(mode)
+    image.save(buffer := io.BytesIO(), "PNG")
+    train, _ = write(tmp_path / "a.parquet", image=[buffer.getvalue()] * 6).load()
+    assert np.array_equal(train.images[0], np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.int16(), pa.uint64(), None])
+def test_labels_of_any_type_of_whole_numbers(tmp_path: Path, kind: pa.DataType | None) -> None:
+    plain = pa.array([0, 1, 0, 1, 1, 0], kind)
+    train, test = write(tmp_path / "a.parquet", label=plain if kind else plain.dictionary_encode()).load()
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 0, 1], [1, 0]) and train.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"label": [0, 1, None, 1, 1, 0]}, "row 2 has the label None; labels must be whole numbers from 0 on"),
+        ({"label": [False, True] * 3}, "row 0 has the label False"),
+        ({"label": [0.0, 1.0] * 3}, "row 0 has the label 0.0"),
+        ({"label": pa.array(["0", "1"] * 3).dictionary_encode()}, "row 0 has the label '0'"),
+        ({"label": [0, 1, 0, 1, 1, -1]}, "row 5: label -1 is out of range"),
+        ({"label": pa.array([0, 1, 0, 2**63, 1, 0], pa.uint64())}, "row 3: label 9223372036854775808 is out of range"),
+        ({"label": [0, 1, 0, 1, 2, 0]}, "no row of split 'train' has label 2, of the classes 0 to 2"),
+        ({"split": ["train"] * 3 + ["dev", "test", "test"]}, "row 3 has split 'dev', and would be left out"),
+        ({"split": ["train"] * 3 + [None, "test", "test"]}, "row 3 has split 'None'"),
+        ({"split": [["train"]] * 4 + [["test"]] * 2}, "no row has split 'train'"),
+    ],
+)
+def test_a_label_or_a_split_that_is_not_used_as_it_is(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    assert re.search(f"a.parquet: {message}", refusal(write(tmp_path / "a.parquet", **changed)))
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        (b"{", "its metadata `huggingface` must be JSON"),
+        (b"\xff", "its metadata `huggingface` must be JSON"),
+        (b"[]", ".*must be JSON, and info.features.label.names there, if it is given, a list of different texts"),
+        (b'{"info": {"features": [1]}}', ".*a list of different texts"),
+        (b'{"info": {"features": {"label": {"names": "ab"}}}}', ".*a list of different texts"),
+        (b'{"info": {"features": {"label": {"names": ["a", "a"]}}}}', ".*a list of different texts"),
+        (b'{"info": {"features": {"label": {"names": ["a", 1]}}}}', ".*a list of different texts"),
+        (b'{"info": {"features": {"label": {"names": ["a"]}}}}', "row 1: label 1 is out of range; .* classes 0 to 0"),
+    ],
+)
+def test_metadata_that_names_no_classes(tmp_path: Path, about: bytes, message: str) -> None:
+    dataset = write(tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({b"huggingface": about})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert re.search(f"a.parquet: {message}", refusal(dataset))
+
+
+@pytest.mark.parametrize("about", [b"{}", b'{"info": null}', b'{"info": {"features": {"label": {"dtype": "int64"}}}}'])
+def test_metadata_without_class_names_is_none(tmp_path: Path, about: bytes) -> None:
+    dataset = write(tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({b"huggingface": about})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert dataset.load()[0].format.classes == ("0", "1")
+
+
+def test_images_that_no_machine_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise MemoryError
+
+    dataset = write(tmp_path / "a.parquet")
+    monkeypatch.setattr("workflow_scripts.datasets.parquet.np.empty", refuse)
+    with pytest.raises(UserError, match="a.parquet: 6 images of 8x8 do not fit into memory"):
+        dataset.load()
+
+
+def test_preparing_holds_the_pixels_twice_at_most(tmp_path: Path) -> None:
+    data = encoded(32)  # noise: as large as its pixels
+    columns = {"split": ["train"] * 1000 + ["test"] * 500, "label": [0, 1] * 750, "image": [data] * 1500}
+    dataset = write(tmp_path / "a.parquet", **columns)
+    dataset.load()  # imports Pillow
+    tracemalloc.start()
+    train, test, reserved = ParquetFile(file=dataset.file, reserve=0.1).prepare(Run("mine", 0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(train), len(test), len(reserved)) == (900, 500, 100)
+    assert peak < 2.2 * 1500 * 32 * 32 * 3  # it was 4.0 times
+
+
+def test_what_is_missing_is_said_before_it_is_loaded(tmp_path: Path) -> None:
+    assert Digits().missing() == "" and write(tmp_path / "a.parquet").missing() == ""
+    assert ParquetFile(file=str(tmp_path)).missing() == ""
+    for absent in (tmp_path / "b.parquet", tmp_path / ("long" * 100)):
+        text = ParquetFile(file=str(absent), image_column="img").missing()
+        assert text.startswith(f"{absent} is not there") and "columns split, label and img" in text
+        assert "\n" not in text
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Forgets whether there is one, before and after; no proxy."""
+    monkeypatch.setattr(cifar10, "getproxies", dict)
+    cifar10.is_online.cache_clear()
+    yield monkeypatch
+    cifar10.is_online.cache_clear()
+
+
+def test_missing_cifar10_is_asked_for_once(tmp_path: Path, network: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(address: object, timeout: float) -> None:
+        asked.append(address)
+        raise socket.gaierror("no such name")
+
+    network.setattr(socket, "create_connection", refuse)
+    dataset = Cifar10(folder=str(tmp_path))
+    for _ in range(2):
+        assert re.fullmatch(r"CIFAR-10 is not .* not reachable. Unpack .*data_batch_1 is there .*", dataset.missing())
+    assert asked == [("www.cs.toronto.edu", 443)]
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    assert dataset.missing() == ""
+
+
+@pytest.mark.parametrize(
+    ("proxies", "address"),
+    [
+        ({}, ("www.cs.toronto.edu", 443)),
+        ({"https": "http://proxy.test:3128"}, ("proxy.test", 3128)),
+        ({"https": "http://proxy.test"}, ("proxy.test", 80)),
+    ],
+)
+def test_cifar10_that_can_be_downloaded_is_not_missing(
+    tmp_path: Path, network: pytest.MonkeyPatch, proxies: dict[str, str], address: object
+) -> None:
+    asked = []
+
+    def connect(address: object, timeout: float) -> socket.socket:
+        asked.append(address)
+        return socket.socket()
+
+    network.setattr(socket, "create_connection", connect)
+    network.setattr(cifar10, "getproxies", lambda: proxies)
+    assert Cifar10(folder=str(tmp_path)).missing() == "" and asked == [address]
+
+
+def test_a_network_that_does_not_answer_is_none(network: pytest.MonkeyPatch) -> None:
+    def wait(*args: object) -> None:
+        time.sleep(0.5)
+        raise TimeoutError
+
+    network.setattr(socket, "create_connection", wait)
+    network.setattr(cifar10, "PATIENCE", 0.05)
+    started = time.perf_counter()
+    assert not cifar10.is_online("nowhere.test") and time.perf_counter() - started < 0.4
+
+
+def test_asking_what_is_missing_never_imports_torch(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    code = (
+        "import sys\nfrom workflow_scripts.common import catalog\n"
+        f"given = {{'cifar10': {{'folder': {str(tmp_path)!r}}}, 'parquet': {{'file': 'nowhere'}}, 'digits': {{}}}}\n"
+        "print([bool(catalog.make('datasets', name, fields).missing()) for name, fields in given.items()])\n"
+        "print([m for m in ('torch', 'torchvision', 'pandas', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert done.stdout.splitlines() == ["[False, True, False]", "[]"]
+
+
 def test_cifar10_in_its_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)  # the sums are those of the whole archive
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
@@ -119,6 +482,7 @@ def test_cifar10_in_its_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list):
         batch = {"data": rng.integers(0, 256, (10, 3072), np.uint8), "labels": list(range(10))}
         (folder / name).write_bytes(pickle.dumps(batch))
+    assert (folder.name, CIFAR10.filename) == (cifar10.UNPACKED, cifar10.ARCHIVE)
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
     train, test = Cifar10(folder=str(tmp_path)).load()
     assert train.images.shape == (50, 32, 32, 3) and len(test) == 10
@@ -168,6 +532,23 @@ def test_a_reserve_is_kept_out_of_training() -> None:
     assert sum(image.tobytes() in rows for image in reserve.images) == 0
     holdout = dataset.draw_holdout(train, reserve, Run("digits", 0))
     assert sorted(holdout.index) == sorted(reserve.index)
+
+
+@pytest.mark.parametrize(
+    ("reserve", "message"),
+    [
+        (1e-4, "mine: reserve is 0.0001, less than one of the 1347 training images; it must be 0 or at least 0.00074"),
+        (0.999, "mine: reserve is 0.999, which leaves . classes without a training image"),
+        (1.0, "mine: reserve is 1, which leaves 10 classes without a training image, class 0 among them"),
+    ],
+)
+def test_a_reserve_of_nothing_or_of_too_much_is_said(reserve: float, message: str) -> None:
+    assert re.match(message, refusal(Digits(reserve=reserve)))
+
+
+def test_a_holdout_of_nothing_is_said(digits: tuple[Images, Images]) -> None:
+    with pytest.raises(UserError, match="mine: holdout is 0.001, less than one of the 400 .* at least 0.0025"):
+        Digits(holdout=1e-3).draw_holdout(digits[0], digits[0][:0], Run("mine", 0))
 
 
 def test_overwritten_replaces_and_appends(digits: tuple[Images, Images]) -> None:
@@ -229,5 +610,5 @@ def test_weights_that_are_not_what_their_metadata_says(tmp_path: Path, untrained
     del model.network.layer3
     path = tmp_path / "model.safetensors"
     weights.save(path, model, {})
-    with pytest.raises(UserError, match="another architecture than its metadata says: .*Missing key"):
+    with pytest.raises(UserError, match="not a readable safetensors file .*Missing key"):
         weights.load(path, "preact_small", vars(model.architecture), torch.device("cpu"))

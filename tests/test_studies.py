@@ -1,5 +1,6 @@
 """Configuration and study files into cells: one spelling for a cell, and one clear line for what is wrong."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -40,7 +41,8 @@ def read(folder: Path, grid: Any = None, changed: dict[str, Any] | None = None, 
     """The study of one file, whose grid and configuration differ from the plain ones as given."""
     study = {"grid": {**GRID, **(grid or {})}, "table": {"rows": "attack", "columns": "defense"}, **more}
     (folder / "one.yaml").write_text(yaml.safe_dump({k: v for k, v in study.items() if v is not None}))
-    return studies.read(config.read({**CONFIG, **(changed or {})}))[0]
+    (found,) = studies.read(config.read({**CONFIG, **(changed or {})})).studies.values()
+    return found
 
 
 def test_a_grid_is_the_product_of_its_axes(folder: Path) -> None:
@@ -150,7 +152,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grid": {"defense": {"abl": {"loss": "hinge"}}}}, r"loss is 'hinge'; it must be one of flooding, lga"),
     ({"grid": {"defense": "ft+lr"}}, r"'ft\+lr' is no spelling of a method"),
     ({"grid": {"ratio": 0}}, r"ratio is 0 for badnets; it must be above 0 and at most 1"),
-    ({"grid": {"ratio": 1.2}}, r"ratio is 1.2 for badnets; it must be above 0"),
+    ({"grid": {"ratio": 1.2}}, r"ratio is 1.2; it must be a number at least 0 and at most 1"),
     ({"grid": {"ratio": "half"}}, r"ratio is 'half'"),
     ({"grid": {"attack": "sig", "ratio": 0.1}}, r"clean-label.* 135 images of class 0, which has 133.*at most 0.0987"),
     (
@@ -158,7 +160,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"mapping is 'all_to_all'; it must be one of all_to_one",
     ),
     ({"grid": {"attack": {"badnets": {"target": 10}}}}, r"target is 10; digits has the classes 0 to 9"),
-    ({"grid": {"seed": None}}, r"seed is missing"),
+    ({"grid": {"seed": None}}, r"grid: seed is empty; it must name something"),
     ({"grid": {"seed": -1}}, r"seed is -1; it must be a whole number"),
     ({"grid": {"seed": "a"}}, r"seed is 'a'"),
     ({"grid": {"batch": 3}}, r"grid: no key 'batch'; there are: dataset, model"),
@@ -170,10 +172,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"table": {"against": "none"}}, r"one of kind paired, and no other, says `against`"),
     ({"table": {"kind": "paired", "against": "ft"}}, r"against 'ft', which is none of the columns; there are: none"),
     (
-        {"table": [{"rows": "attack"}, {"rows": "attack"}]},
+        {"table": [{"rows": "attack"}, {"rows": ["attack", "dataset"]}]},
         r"there are 2 of kind cells; a study has one of each at most",
     ),
-    ({"table": {"rows": []}}, r"rows, columns and values must each name something"),
+    ({"table": {"rows": []}}, r"table: rows is empty"),
     ({"changed": {"datasets": {"digits": {"loader": "digits", "reference": 93}}}}, r"reference is 93; it must be"),
     ({"table": {"values": ["f1"]}}, r"no metric 'f1'; there are: acc, asr, ra, der"),
     ({"grid": {"ratio": [0.1, 0.2]}}, r"0.1 and 0.2 would share a place; add 'ratio' to rows or columns"),
@@ -181,7 +183,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"figure": {"colour": "red"}}, r"figures: kind is missing or no name"),
     ({"analysis": "tsne"}, r"no 'tsne' among the analyses; there are: .*triggers"),
     ({"changed": {"studies": ["two"]}}, r"no study 'two' in .*there are: one"),
-    ({"changed": {"studies": []}}, r"studies must be a list"),
+    ({"changed": {"studies": []}}, r"config: studies is empty"),
     ({"changed": {"stduies": []}}, r"config: no key 'stduies'"),
     ({"changed": {"datasets": {"digits": {"loader": "mnist"}}}}, r"no 'mnist' among the datasets"),
     ({"changed": {"datasets": {"digits": {}}}}, r"loader is missing or no name; there are: cifar10, digits, parquet"),
@@ -196,7 +198,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"changed": {"settings": {"digits": {"largest_ratios": {"sig": 2}}}}},
-        r"the ratio of sig is 2; it must be above 0",
+        r"the ratio of sig is 2; it must be a number above 0",
     ),
     ({"changed": {"settings": {"digits": {"replace_models": {"preact_small": "big"}}}}}, r"no 'big' among the models"),
     ({"changed": {"dataset": "mnist"}}, r"no dataset 'mnist'"),
@@ -207,6 +209,48 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grid": {"defense": {"ft": ["lr"]}}}, r"grid, ft: expected `key: value` pairs"),
     ({"figure": {"kind": ["heatmap"]}}, r"figures: kind is missing or no name"),
     ({"changed": {"keep_models": "no"}}, r"keep_models is 'no'; it must be true or false"),
+    # nothing is rounded, clipped, dropped or overridden
+    (
+        {"changed": {"settings": {"digits": {"models": {"preact_small": {"blocks": [1.5, 1, 1]}}}}}},
+        r"blocks is \[1.5, 1",
+    ),
+    (
+        {"grid": {"model": {"preact_small": {"blocks": "1x1.5"}}}},
+        r"blocks is '1x1.5'; it must be a list of whole numbers",
+    ),
+    ({"grid": {"model": {"preact_small": {"blocks": "1x0"}}}}, r"blocks is '1x0'; .*each at least 1"),
+    ({"grid": {"model": {"preact_small": {"blocks": [[]]}}}}, r"blocks is \[\]; it must be"),
+    ({"grid": {"defense": {"ft": {"holdout_size": 1.5}}}}, r"holdout_size is 1.5; .*above 1 a whole one"),
+    ({"grid": {"defense": {"ft": {"epochs": 10**9}}}}, r"epochs is 1000000000; .*at most 1000000"),
+    ({"grid": {"defense": {"ft": {"epochs": 10**400}}}}, r"epochs is 10000"),
+    ({"grid": {"seed": 2**31}}, r"seed is 2147483648; it must be a whole number at least 0 and at most 2147483647"),
+    ({"grid": {"seed": [0, 0]}}, r"grid: seed: 0 stands there twice"),
+    ({"grid": {"ratio": [0.1, "1e-1"]}}, r"grid: ratio: 0.1 stands there twice"),
+    ({"grid": {"defense": [{"ft": {"lr": [1, 1.0]}}]}}, r"grid: defense: 'ft\+lr~1.0' stands there twice"),
+    ({"grid": {"defense": {"ft": {"lr": []}}}}, r"grid, ft, lr is empty"),
+    ({"grid": {"defense": {"ft": None}}}, r"grid, ft: expected `key: value` pairs, got None"),
+    ({"grid": {"defense": "ft+lr~1+lr~2"}}, r"says a key twice"),
+    (
+        {"grid": {"defense": {"ft": {"lr": [*range(1, 1000)], "epochs": [*range(1, 1000)]}}}},
+        r"more than 100000 combinations",
+    ),
+    ({"grid": {"seed": [*range(300)], "defense": {"ft": {"epochs": [*range(400)]}}}}, r"more than 100000 cells"),
+    ({"table": {"rows": "attack", "columns": "attack"}}, r"rows and columns: 'attack' stands there twice"),
+    ({"table": []}, r"table is empty"),
+    ({"analysis": []}, r"analyses is empty"),
+    ({"title": ""}, r"title is ''; it must be a line of text"),
+    ({"title": "a\nb"}, r"it must be a line of text"),
+    ({"changed": {"dataset": ""}}, r"no dataset ''"),
+    ({"changed": {"datasets": {"größe": {"loader": "digits"}}}}, r"must be named in lower-case letters"),
+    ({"changed": {"settings": {"digits": {"defenses": {"ft+lr~1": {}}}}}}, r"no 'ft\+lr~1' among the defenses"),
+    (
+        {"changed": {"settings": {"digits": {"replace_models": {"preact_small": ["a"]}}}}},
+        r"no \['a'\] among the models",
+    ),
+    ({"changed": {"settings": None}}, r"settings: expected `key: value` pairs"),
+    ({"changed": {"studies": ["../one"]}}, r"no study '../one' in"),
+    ({"changed": {"studies": ["/etc/one"]}}, r"no study '/etc/one' in"),
+    ({"changed": {"studies": ["[one"]}}, r"no study '\[one' in"),
 ]
 
 
@@ -233,11 +277,54 @@ def test_a_defense_may_have_other_images_but_not_these(
         read(folder, {"defense": "ft"})
 
 
-def test_a_file_that_is_no_yaml(folder: Path) -> None:
+BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in itertools.pairwise("abcdefghijklmno"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"grid: [", "while parsing"),
+        ("title: größer".encode("latin-1"), "codec can't decode|invalid"),
+        (b"title: a\ntitle: b", "line 2: the key title stands there a second time"),
+        (b"grid: &g [*g]", "more than 50 within each other"),
+        (BOMB.encode(), "more than 100000 values"),
+        (b"[" * 5000, "RecursionError|while parsing"),
+        (b"grid: " + b"9" * 5000, "Exceeds the limit"),
+        (b"grid: 2020-13-45", "month must be"),
+        (b"grid: !!python/object:os.system {}", "could not determine a constructor"),
+        (b"x" * 300_000, "300000 bytes; it may have"),
+        (b"", "expected `key: value` pairs, got None"),
+    ],
+)
+def test_a_file_that_is_no_study(folder: Path, content: bytes, message: str) -> None:
     read(folder)
-    (folder / "one.yaml").write_text("grid: [")
-    with pytest.raises(UserError, match=r"one.yaml: not YAML"):
+    (folder / "one.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
         studies.read(config.read(CONFIG))
+    assert "one.yaml" in str(error.value) and "remove it" not in str(error.value)
+
+
+def test_a_list_is_one_value_of_a_field_that_is_a_list(folder: Path) -> None:
+    asked = read(folder, {"model": {"preact_small": {"blocks": [1, 2]}}}).cells
+    assert [cell.model for cell in asked] == ["preact_small+blocks~1x2"]
+    table = {"rows": ["model"], "columns": "defense"}
+    swept = read(folder, {"model": {"preact_small": {"blocks": [[1, 2], "2x2"]}}}, table=table).cells
+    assert [cell.model for cell in swept] == ["preact_small+blocks~1x2", "preact_small+blocks~2x2"]
+
+
+def test_a_broken_study_stops_no_other_that_a_pattern_matched(folder: Path) -> None:
+    read(folder)
+    (folder / "two.yaml").write_text("grid: [")
+    (folder / "my study.yaml").write_text((folder / "one.yaml").read_text())
+    found = studies.read(config.read({**CONFIG, "studies": ["*"]}))
+    assert set(found.studies) == {"one"} and not found.by_name
+    assert sorted(found.left_out) == [str(folder / "my study.yaml"), str(folder / "two.yaml")]
+    assert "rename the file" in found.left_out[str(folder / "my study.yaml")]
+    assert studies.read(config.read({**CONFIG, "studies": ["one", "t*"]})).by_name == {"one"}
+    with pytest.raises(UserError, match="two.yaml"):
+        studies.read(config.read({**CONFIG, "studies": ["*", "two"]}))
+    with pytest.raises(UserError, match="two.yaml"):
+        studies.read(config.read({**CONFIG, "studies": ["t*"]}))
 
 
 def test_a_study_survives_the_way_to_its_script(folder: Path) -> None:

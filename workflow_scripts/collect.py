@@ -6,7 +6,7 @@ from workflow_scripts.evaluation.collecting import collect, collect_costs
 from workflow_scripts.evaluation.summary import summarize, write_summary
 from workflow_scripts.jobs.step import step
 
-with step(snakemake.threads):
+with step(snakemake.threads, snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     table = collect(inputs.metrics, params.expected, params.root, params.references)
     files.write_table(output.metrics, table)

@@ -4,7 +4,7 @@ from workflow_scripts.common import catalog, files
 from workflow_scripts.common.run import Run
 from workflow_scripts.jobs.step import step
 
-with step(snakemake.threads):
+with step(snakemake.threads, snakemake.log[0]):
     made = snakemake.params.made
     dataset = catalog.make("datasets", snakemake.params.loader, made["params"]["dataset"])
     (train, _), (reserve, _) = map(files.read_images, snakemake.input)

@@ -4,7 +4,7 @@ from workflow_scripts.common.cells import Study
 from workflow_scripts.jobs.step import step
 from workflow_scripts.reporting import plotting
 
-with step(snakemake.threads):
+with step(snakemake.threads, snakemake.log[0]):
     figure = plotting.draw(
         snakemake.wildcards.figure,
         snakemake.params.options,

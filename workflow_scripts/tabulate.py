@@ -4,5 +4,5 @@ from workflow_scripts.common.cells import Study
 from workflow_scripts.jobs.step import step
 from workflow_scripts.reporting import tables
 
-with step(snakemake.threads):
+with step(snakemake.threads, snakemake.log[0]):
     tables.write(Study.from_json(snakemake.params.study), snakemake.params.kind, snakemake.input[0], snakemake.output)

@@ -42,7 +42,7 @@ class FeatureRank(Analysis):
     size: Count = 500
     every: Count = 1
     neighbors: Count = 20
-    dimensions: tuple[int, ...] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+    dimensions: tuple[Count, ...] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
     def __call__(self, poisoned_train: Images, model: Model, test: Images, truth: Truth, run: Run) -> Measured:
         sets = self._image_sets(test, truth, run)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.analyses._logged import LoggedUnits, hash_order, rank_by_suspicion, read_scores, reason_to_skip
 from workflow_scripts.common import files
-from workflow_scripts.common.fields import NonNegative, Size
+from workflow_scripts.common.fields import NonNegative, Percent, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -45,7 +45,7 @@ class Sweep(Analysis):
     """
 
     holdout_size: Size = 0.05
-    percents: tuple[int, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
+    percents: tuple[Percent, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
     max_drop: NonNegative = 0.02
 
     def __call__(

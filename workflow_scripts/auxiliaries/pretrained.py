@@ -10,23 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import nn
 
 from workflow_scripts.auxiliaries import Auxiliary
+from workflow_scripts.auxiliaries._folders import find_missing
 from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.fields import ModelName, Whole
 from workflow_scripts.common.run import Run
 from workflow_scripts.models.encoder import Encoder, Library, find_network_class, import_library, pool
 from workflow_scripts.networks import weights
 from workflow_scripts.networks.model import Model
-
-FILES = {
-    "timm": ("config.json", "model.safetensors"),
-    "open_clip": ("open_clip_config.json", "open_clip_model.safetensors"),
-    "transformers": ("config.json", "preprocessor_config.json", "*.safetensors"),
-}
-"""What a folder must hold: each library's own format, as its models lie on the Hugging Face hub."""
 
 
 class Loaded(NamedTuple):
@@ -74,19 +67,13 @@ class Pretrained(Auxiliary):
         return filled
 
     def _read(self) -> Loaded:
-        folder, files = Path(self.folder), FILES[self.library]
-        missing = [name for name in files if not any(folder.glob(name))]
-        if missing:
-            pickles = any(path.suffix in (".bin", ".pt", ".pth") for path in folder.glob("*"))
-            refused = " (pickles are not opened: save them as safetensors)" if pickles else ""
-            raise UserError(
-                f"{folder}: there is no {join_names(missing)}{refused}; put the files of {self.hub} there: "
-                f"{join_names(files)}"
-            )
+        if missing := find_missing({"hub": self.hub}, asdict(self)):
+            raise UserError(missing)
+        folder = Path(self.folder)
         import_library(self.library)
         try:
             return READERS[self.library](folder)
-        except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        except Exception as error:  # each library has its own for what stands in a file
             raise UserError(f"{folder}: {self.library} cannot load it: {_line(error)}") from error
 
     def _width(self, tower: nn.Module, size: int) -> int:

@@ -6,6 +6,7 @@ Importing a method would import torch, which costs more than a second in every j
 import ast
 import functools
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from workflow_scripts.common import fields
 from workflow_scripts.common.arguments import may_ask_for
-from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.errors import UserError, join_names, show
 from workflow_scripts.common.source import ROOT, find_lineage, find_method_class, resolve_alias
 
 BASES = {
@@ -39,6 +40,12 @@ KIND_OF_AXIS = {
 }
 
 
+SPELLING = r"[a-z0-9_]+(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
+"""What a method with hyper-parameters is called in paths."""
+LONGEST = 200
+"""Characters of a folder's name, which may have 255 bytes, some of them for the names of temporary files."""
+
+
 @dataclass(frozen=True)
 class Method:
     """What the source of one method says about it."""
@@ -59,6 +66,12 @@ class Method:
 def list_methods(kind: str) -> tuple[str, ...]:
     """The methods of a kind: the files of its folder."""
     return tuple(sorted(path.stem for path in (ROOT / kind).glob("[a-z]*.py")))
+
+
+def check_name(kind: str, name: Any) -> None:
+    """UserError, with what there is, if no method of the kind has this name."""
+    if name not in list_methods(kind):
+        raise UserError(f"no {show(name)} among the {kind}; there are: {join_names(list_methods(kind))}")
 
 
 def source_file(kind: str, method: str) -> Path:
@@ -95,7 +108,12 @@ def is_implant(attack: str) -> bool:
 def parse_spelling(spelling: str) -> tuple[str, dict[str, str]]:
     """A method and the hyper-parameters that its spelling gives."""
     method, *pairs = spelling.split("+")
-    return method, dict(pair.split("~", 1) for pair in pairs)  # type: ignore[misc]
+    if not all("~" in pair for pair in pairs):
+        raise UserError(f"{show(spelling)} is no spelling of a method; say name or name+key~value")
+    found = dict(pair.split("~", 1) for pair in pairs)
+    if len(found) < len(pairs):
+        raise UserError(f"{show(spelling)} says a key twice")
+    return method, found
 
 
 def file_name(method: object) -> str:
@@ -106,8 +124,7 @@ def file_name(method: object) -> str:
 @functools.cache
 def describe(kind: str, method: str) -> Method:
     """Read one method's file. UserError, with what there is, if there is none of that name."""
-    if method not in list_methods(kind):
-        raise UserError(f"no {method!r} among the {kind}; there are: {join_names(list_methods(kind))}")
+    check_name(kind, method)
     path = source_file(kind, method)
     node = find_method_class(path, BASES[kind])
     found: dict[str, fields.Field] = {}
@@ -171,7 +188,13 @@ def full_spelling(kind: str, method: str, given: Mapping[str, Any]) -> str:
 
 
 def _spell(method: str, chosen: Mapping[str, Any]) -> str:
-    return "+".join([method, *(f"{key}~{fields.format_value(value)}" for key, value in chosen.items())])
+    spelling = "+".join([method, *(f"{key}~{fields.format_value(value)}" for key, value in chosen.items())])
+    if not re.fullmatch(SPELLING, spelling) or len(spelling) > LONGEST:
+        raise UserError(
+            f"{show(spelling)} names a folder: its values may be of letters, digits, _ . and -, and of {LONGEST} "
+            "characters in all"
+        )
+    return spelling
 
 
 def _defaults(kind: str, method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -184,7 +207,7 @@ def _read(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for key, value in given.items():
         if key not in known:
-            raise UserError(f"{method} has no {key!r}; it has: {join_names(known)}")
+            raise UserError(f"{method} has no {show(key)}; it has: {join_names(known)}")
         try:
             found[key] = known[key].read(value)
         except UserError as error:
@@ -192,7 +215,7 @@ def _read(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if known[key].names not in ("", "datasets") and found[key] not in list_methods(known[key].names):
             there = join_names(list_methods(known[key].names))
             raise UserError(
-                f"{method}: {key} is {value!r}, which is none of the {known[key].names}; there are: {there}"
+                f"{method}: {key} is {show(value)}, which is none of the {known[key].names}; there are: {there}"
             )
     return found
 

@@ -1,11 +1,13 @@
 """What `config.yaml` and `--config` may say: where things are, and what depends on the dataset."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.errors import UserError, join_names, show
 from workflow_scripts.common.fields import RANGES, Field
 
 SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
@@ -13,6 +15,7 @@ SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
 REPLACED = ("replace_models", "largest_ratios")
 REFERENCE = Field("reference", None, float, RANGES["PositiveShare"][1])
 KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
+RATIO = Field("ratio", None, float, RANGES["PositiveShare"][1])
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,9 @@ def _resolve_loader(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_mapping(value: Any, where: str) -> dict[str, Any]:
-    """`value` if it is a mapping with text keys (nothing is an empty one); UserError otherwise."""
-    if value is None:
-        return {}
+    """`value` if it is a mapping with text keys; UserError otherwise. One that says nothing says so by `{}`."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise UserError(f"{where}: expected `key: value` pairs, got {value!r}")
+        raise UserError(f"{where}: expected `key: value` pairs, got {show(value)}")
     return dict(value)
 
 
@@ -63,19 +64,31 @@ def check_keys(given: Mapping[str, Any], allowed: tuple[str, ...], where: str) -
     """UserError if a key is not among those allowed."""
     for key in given:
         if key not in allowed:
-            raise UserError(f"{where}: no key {key!r}; there are: {join_names(allowed)}")
+            raise UserError(f"{where}: no key {show(key)}; there are: {join_names(allowed)}")
 
 
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, anything else as a list of one."""
-    return list(value) if isinstance(value, list | tuple) else [value]
+def as_list(value: Any, where: str) -> list[Any]:
+    """A list as it is, anything else as a list of one. UserError if it is empty or says a thing twice."""
+    found = list(value) if isinstance(value, list | tuple) else [value]
+    if not found or None in found:
+        raise UserError(f"{where} is empty; it must name something")
+    refuse_twice(found, where)
+    return found
+
+
+def refuse_twice(found: Sequence[Any], where: str) -> None:
+    """UserError if a thing stands there twice: one of them would be dropped."""
+    twice = [text for text, count in Counter(map(repr, found)).items() if count > 1]
+    if twice:
+        raise UserError(f"{where}: {twice[0]:.80} stands there twice")
 
 
 def read(raw: Mapping[str, Any]) -> Config:
     """Check what Snakemake read from `config.yaml` and the command line. UserError names what is wrong."""
+    raw = check_mapping(raw, "config")
     check_keys(raw, KEYS, "config")
-    studies = as_list(raw.get("studies") or [])
-    if not studies or not all(isinstance(study, str) for study in studies):
+    studies = as_list(raw.get("studies"), "config: studies")
+    if not all(isinstance(study, str) for study in studies):
         raise UserError("config: studies must be a list of names of files in studies/, say [quickstart]")
     datasets = {
         name: check_mapping(entry, f"config, dataset {name}")
@@ -85,11 +98,11 @@ def read(raw: Mapping[str, Any]) -> Config:
         _check_dataset(name, entry)
     settings = {
         name: _check_settings(name, entry)
-        for name, entry in check_mapping(raw.get("settings"), "config, settings").items()
+        for name, entry in check_mapping(raw.get("settings", {}), "config, settings").items()
     }
-    for name in (*settings, *([raw["dataset"]] if raw.get("dataset") else [])):
+    for name in (*settings, *([raw["dataset"]] if "dataset" in raw else [])):
         if not isinstance(name, str) or name not in datasets:
-            raise UserError(f"config: no dataset {name!r}; there are: {join_names(datasets)}")
+            raise UserError(f"config: no dataset {show(name)}; there are: {join_names(datasets)}")
     try:
         partial, keep = (Field(k, d, bool).read(raw.get(k, d)) for k, d in (("partial", False), ("keep_models", True)))
     except UserError as error:
@@ -98,8 +111,8 @@ def read(raw: Mapping[str, Any]) -> Config:
 
 
 def _check_dataset(name: str, entry: dict[str, Any]) -> None:
-    if not name.replace("_", "").isalnum() or name != name.lower():
-        raise UserError(f"config: dataset {name!r} must be named in lower-case letters, digits and _")
+    if not re.fullmatch(r"[a-z0-9_]{1,60}", name):
+        raise UserError(f"config: dataset {show(name)} must be named in lower-case letters, digits and _, 60 at most")
     if not isinstance(entry.get("loader"), str):
         raise UserError(
             f"config, dataset {name}: loader is missing or no name; there are: "
@@ -121,22 +134,19 @@ def _check_settings(dataset: str, raw: Any) -> dict[str, Any]:
     settings = {key: check_mapping(value, f"{where}, {key}") for key, value in check_mapping(raw, where).items()}
     for key in settings:
         _check_setting(key, where)
-    for old, new in settings.get("replace_models", {}).items():
-        for model in (old, new):
-            if model not in catalog.list_methods("models"):
-                there = join_names(catalog.list_methods("models"))
-                raise UserError(f"{where}: no {model!r} among the models; there are: {there}")
-    for attack, ratio in settings.get("largest_ratios", {}).items():
-        catalog.describe("attacks", attack)
-        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
-            raise UserError(f"{where}: the ratio of {attack} is {ratio!r}; it must be above 0 and at most 1")
-    for kind in settings.keys() & set(SET):
-        for method, fields in settings[kind].items():
-            settings[kind][method] = check_mapping(fields, f"{where}, {kind}, {method}")
-            try:
+    try:
+        for model in (part for pair in settings.get("replace_models", {}).items() for part in pair):
+            catalog.check_name("models", model)
+        for attack, ratio in settings.get("largest_ratios", {}).items():
+            catalog.check_name("attacks", attack)
+            settings["largest_ratios"][attack] = replace(RATIO, name=f"the ratio of {attack}").read(ratio)
+        for kind in settings.keys() & set(SET):
+            for method, fields in settings[kind].items():
+                catalog.check_name(kind, method)
+                settings[kind][method] = check_mapping(fields, f"{kind}, {method}")
                 catalog.resolve(kind, method, settings)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     return settings
 
 
@@ -146,4 +156,4 @@ def _check_setting(key: str, where: str) -> None:
         return
     kinds = [kind for kind in SET if key in catalog.list_methods(kind)]
     hint = f"; {key} belongs below {join_names(kinds)}" if kinds else ""
-    raise UserError(f"{where}: no key {key!r}; there are: {join_names((*SET, *REPLACED))}{hint}")
+    raise UserError(f"{where}: no key {show(key)}; there are: {join_names((*SET, *REPLACED))}{hint}")

@@ -1,7 +1,7 @@
 """Types of hyper-parameters: how a value is read from YAML or a file name, checked, and spelled.
 
 A method annotates its fields with these names or with `int`, `float`, `bool`, `str`, `Literal[...]` or
-`tuple[int, ...]`. The catalog reads the annotations without importing the method.
+`tuple[Count, ...]`. The catalog reads the annotations without importing the method.
 """
 
 import ast
@@ -9,33 +9,38 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.errors import UserError, join_names, show
 
 
 @dataclass(frozen=True)
 class Range:
-    """An interval that a number must lie in, with its wording for a reader."""
+    """An interval that a number must lie in, whole numbers only above some place, with its wording for a reader."""
 
     low: float
     high: float = math.inf
     open_low: bool = False
+    whole_above: float = math.inf
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+        inside = (self.low < value if self.open_low else self.low <= value) and value <= self.high
+        return inside and (value <= self.whole_above or value == int(value))
 
     def __str__(self) -> str:
         low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+        high = "" if self.high == math.inf else f" and at most {self.high:.15g}"
+        return low + high + ("" if self.whole_above == math.inf else f", above {self.whole_above:g} a whole one")
 
 
-Count = Annotated[int, Range(1)]
-Whole = Annotated[int, Range(0)]
+LARGEST = 1_000_000
+Count = Annotated[int, Range(1, LARGEST)]
+Whole = Annotated[int, Range(0, LARGEST)]
+Percent = Annotated[int, Range(0, 100)]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
 Byte = Annotated[float, Range(0, 255, open_low=True)]
-Size = Annotated[float, Range(0, open_low=True)]
+Size = Annotated[float, Range(0, LARGEST, open_low=True, whole_above=1)]
 """A share of the training set up to 1, or a number of images above it."""
 
 AuxiliaryName = Annotated[str, "auxiliaries"]
@@ -59,8 +64,8 @@ RANGES: dict[str, tuple[type, Range]] = {
 
 @dataclass(frozen=True)
 class Field:
-    """One hyper-parameter: its name, its default, and what a value of it may be; `names`: the kind of method that a
-    value is the name of."""
+    """One hyper-parameter: its name, its default, and what a value of it may be (of a tuple, each of its numbers);
+    `names`: the kind of method that a value is the name of."""
 
     name: str
     default: Any
@@ -73,36 +78,47 @@ class Field:
         if self.choices:
             return "one of " + join_names(self.choices)
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-        kind = names.get(self.type, "a list of whole numbers")
+        kind = names.get(self.type, "a list of whole numbers, each")
         return f"{kind} {self.range}" if self.range else kind
 
     def read(self, value: Any) -> Any:
         """`value`, as YAML or a file name gives it, as this field's type; UserError if it cannot be."""
         try:
             converted = self._convert(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             converted = None
-        in_range = self.range is None or (converted is not None and converted in self.range)
-        if converted is None or not in_range or (self.choices and converted not in self.choices):
-            raise UserError(f"{self.name} is {value!r}; it must be {self}")
+        parts = converted if isinstance(converted, tuple) else (converted,)
+        in_range = bool(parts) and None not in parts and all(self.range is None or part in self.range for part in parts)
+        if not in_range or (self.choices and converted not in self.choices):
+            raise UserError(f"{self.name} is {show(value)}; it must be {self}")
         return converted
+
+    def is_one(self, value: list[Any]) -> bool:
+        """Whether a list in a study is one value of this field, not several values."""
+        return self.type is tuple and not any(isinstance(part, str | list | tuple) for part in value)
 
     def _convert(self, value: Any) -> Any:
         if self.type is tuple:
-            parts = value.split("x") if isinstance(value, str) else [value] if isinstance(value, int) else value
-            return tuple(int(part) for part in parts)
+            parts = value.split("x") if isinstance(value, str) else value
+            return tuple(map(_to_whole, parts if isinstance(parts, list | tuple) else [parts]))
         if self.type is bool:
             return (
                 {"true": True, "false": False}[str(value).lower()] if str(value).lower() in ("true", "false") else None
             )
         if self.type is str:
             return value if isinstance(value, str) else None
-        if isinstance(value, bool):
-            return None
-        number = float(value)  # YAML reads 1e-3 as a string: a string that is a number is that number
-        if not math.isfinite(number) or (self.type is int and number != int(number)):
-            return None
-        return int(number) if self.type is int else number
+        return _to_whole(value) if self.type is int else _to_number(value)
+
+
+def _to_number(value: Any) -> float | None:
+    """YAML reads 1e-3 as a text: a text that is a number is that number."""
+    number = None if isinstance(value, bool) else float(value)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _to_whole(value: Any) -> int | None:
+    number = _to_number(value)
+    return int(number) if number is not None and number == int(number) else None
 
 
 def format_value(value: Any) -> str:
@@ -129,6 +145,6 @@ def parse_annotation(name: str, annotation: ast.expr, default: Any) -> Field:
             found = ast.literal_eval(choices)
             options = found if isinstance(found, tuple) else (found,)
             return Field(name, default, type(options[0]), choices=options)
-        case ast.Subscript(value=ast.Name(id="tuple")):
-            return Field(name, default, tuple)
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[ast.Name(id=known), *_])):
+            return Field(name, default, tuple, RANGES[known][1])
     raise TypeError(f"field {name}: no rule for the annotation {ast.unparse(annotation)!r}")

@@ -3,22 +3,25 @@
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.common.images import ImageFormat, Images
+from workflow_scripts.common.images import ImageFormat, Images, check_labels
 
 KEY = "backstop"
 """The one metadata key of every Parquet and safetensors file: a JSON object."""
+ANY = pa.schema([])
+"""No column need be there."""
 ROWS = 5000
 """Images in a row group: read batch by batch, so that a file never stands in memory twice."""
 TYPES = {"int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "float32": pa.float32(), "bool": pa.bool_()}
@@ -51,7 +54,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read JSON; UserError if it is none."""
-    with reading(path, "JSON"):
+    with reading_artifact(path, "JSON"):
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
@@ -66,20 +69,41 @@ def write_table(path: str | Path, table: pa.Table, about: Mapping[str, Any] | No
         pq.write_table(stored, temporary, row_group_size=ROWS, **plain)
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
-    """A Parquet file and what stands under its metadata key. UserError if it is missing or not whole."""
-    with reading(path, "Parquet"):
-        table = pq.ParquetFile(path).read(columns=columns)  # `read_table` would import pyarrow.dataset and pandas
-        return table, json.loads((table.schema.metadata or {}).get(KEY.encode(), b"{}"))
+def read_table(path: str | Path, schema: pa.Schema = ANY) -> tuple[pa.Table, dict[str, Any]]:
+    """A Parquet file that has at least the columns of the schema, in these types, and what stands under its metadata
+    key. UserError if it is missing, not whole, or other than that."""
+    with reading_artifact(path, "Parquet"):
+        file = pq.ParquetFile(path)
+        check_columns(file.schema_arrow, schema)
+        table = file.read()  # `read_table` would import pyarrow.dataset and pandas
+        table.validate(full=True)
+        return table, parse_about(table.schema.metadata)
+
+
+def check_columns(found: pa.Schema, wanted: pa.Schema) -> None:
+    """ValueError if a column is missing or of another type; one that has no value yet has no type either."""
+    for part in wanted:
+        kind = found.field(part.name).type if part.name in found.names else None
+        if kind != part.type and not (part.nullable and kind == pa.null()):
+            held = "is missing" if kind is None else f"is {kind}"
+            raise ValueError(f"its column {part.name} {held}; it must be {part.type}")
+
+
+def parse_about(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """What stands under the metadata key; ValueError if that is no JSON object."""
+    found = json.loads((metadata or {}).get(KEY.encode(), b"{}"))
+    if not isinstance(found, dict):
+        raise ValueError(f"its metadata is no JSON object: {found!r:.60}")
+    return found
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
     """What stands under the metadata key of a Parquet or safetensors file."""
     if Path(path).suffix == ".safetensors":
-        with reading(path, "safetensors"), safe_open(path, "numpy") as file:
-            return json.loads((file.metadata() or {}).get(KEY, "{}"))
-    with reading(path, "Parquet"):
-        return json.loads((pq.read_schema(path).metadata or {}).get(KEY.encode(), b"{}"))
+        with reading_artifact(path, "safetensors"), safe_open(path, "numpy") as file:
+            return parse_about({key.encode(): value.encode() for key, value in (file.metadata() or {}).items()})
+    with reading_artifact(path, "Parquet"):
+        return parse_about(pq.read_schema(path).metadata)
 
 
 def hash_provenance(about: Mapping[str, Any]) -> str:
@@ -154,12 +178,20 @@ def write_images(path: str | Path, data: Images, about: Mapping[str, Any]) -> No
 
 def read_images(path: str | Path) -> tuple[Images, dict[str, Any]]:
     """Images that `write_images` wrote (for `truth.parquet`, see `attacks.truth`). UserError if they are not whole."""
-    about = read_about(path)
-    if "shape" not in about:
-        raise UserError(f"{path}: no images of this pipeline (its metadata has no shape); remove it and run again")
-    form = ImageFormat.from_json(about)
-    with reading(path, "Parquet"):
-        return Images(*_columns(pq.ParquetFile(path), form.shape), form), about
+    with reading_artifact(path, "Parquet"):
+        file = pq.ParquetFile(path)
+        about = parse_about(file.schema_arrow.metadata)
+        form = ImageFormat.from_json(about)
+        check_columns(file.schema_arrow, image_schema(form.shape))
+        images, labels, index = _columns(file, form.shape)
+        check_labels(labels, len(form.classes), "its labels")
+        return Images(images, labels, index, form), about
+
+
+def image_schema(shape: tuple[int, int, int]) -> pa.Schema:
+    """The columns of images (H, W, C)."""
+    columns = {"index": pa.int64(), "label": pa.int64(), "image": pa.binary(math.prod(shape))}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
 
 
 def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,6 +201,8 @@ def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndar
     start = 0
     for batch in file.iter_batches(batch_size=ROWS, columns=["index", "label", "image"]):
         stop = start + len(batch)
+        if empty := [key for key in batch.schema.names if batch.column(key).null_count]:
+            raise ValueError(f"its column {empty[0]} has empty cells")
         images[start:stop] = to_pixels(batch.column("image"), shape)
         labels[start:stop], index[start:stop] = (_int64(batch.column(key)) for key in ("label", "index"))
         start = stop
@@ -187,15 +221,20 @@ def to_pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 @contextmanager
-def reading(path: str | Path, kind: str) -> Iterator[None]:
-    """A block that reads `path`: one clear UserError if that is missing or not whole."""
+def reading(path: str | Path, kind: str, remedy: str = "") -> Iterator[None]:
+    """A block that reads `path` and does nothing else: one clear UserError, with the remedy, whatever is wrong."""
     try:
         yield
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except (pa.ArrowException, SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a readable {kind} file ({_first_line(error)}); remove it and run again") from None
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or "it ends too soon"
+        named = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
+        raise UserError(f"{path}: not a readable {kind} file ({named}{reason}){remedy}") from None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def reading_artifact(path: str | Path, kind: str) -> AbstractContextManager[None]:
+    """The same of what this pipeline has made, and can make again."""
+    return reading(path, kind, "; remove it and run again")

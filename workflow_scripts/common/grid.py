@@ -7,8 +7,14 @@ from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Asked, Cell, format_ratio
-from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping
-from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
+from workflow_scripts.common.errors import UserError, join_names, show
+from workflow_scripts.common.fields import RANGES, Field, Range
+
+SEED = Field("grid: seed", None, int, Range(0, 2**31 - 1))
+RATIO = Field("grid: ratio", None, float, RANGES["Share"][1])
+MOST = 100_000
+"""Cells of a study."""
 
 
 class Spelled(NamedTuple):
@@ -23,25 +29,29 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
     grid = check_mapping(raw, "grid")
     check_keys(grid, Cell._fields, "grid")
     for axis in Cell._fields:
-        if grid.get(axis) in (None, []):
+        if axis not in grid:
             raise UserError(f"grid: {axis} is missing; a cell is made of {join_names(Cell._fields)}")
-    datasets = [config.dataset] if config.dataset else as_list(grid["dataset"])
+    asked = {axis: as_list(grid[axis], f"grid: {axis}") for axis in Cell._fields}
+    datasets = [config.dataset] if config.dataset else asked["dataset"]
     for dataset in datasets:
         if not isinstance(dataset, str) or dataset not in config.datasets:
             raise UserError(
-                f"grid: no dataset {dataset!r} in the configuration; there are: {join_names(config.datasets)}"
+                f"grid: no dataset {show(dataset)} in the configuration; there are: {join_names(config.datasets)}"
             )
-    seeds = [_read_seed(seed) for seed in as_list(grid["seed"])]
-    ratios = [_read_ratio(ratio) for ratio in as_list(grid["ratio"])]
-    for dataset, attack, ratio in itertools.product(datasets, as_list(grid["attack"]), ratios):
+    seeds = [str(SEED.read(seed)) for seed in asked["seed"]]
+    ratios = [RATIO.read(ratio) for ratio in asked["ratio"]]
+    refuse_twice(ratios, "grid: ratio")
+    refuse_twice(seeds, "grid: seed")
+    for dataset, attack, ratio in itertools.product(datasets, asked["attack"], ratios):
         settings = config.settings_of(dataset)
         replaced = settings if config.dataset else {}
         models = [
             s
-            for entry in as_list(grid["model"])
+            for entry in asked["model"]
             for s in expand_spellings("models", entry, settings, replaced.get("replace_models", {}))
         ]
-        defenses = [s for entry in as_list(grid["defense"]) for s in expand_spellings("defenses", entry, settings)]
+        defenses = [s for entry in asked["defense"] for s in expand_spellings("defenses", entry, settings)]
+        refuse_twice([spelled.name for spelled in defenses], "grid: defense")
         for spelled in expand_spellings("attacks", attack, settings):
             largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelled.path), math.inf)
             share = _check_attack(spelled.path, min(ratio, largest), dataset, config)
@@ -59,29 +69,23 @@ def expand_spellings(
     """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`; in a path without what the dataset's settings
     say anyway."""
     if isinstance(entry, str):
-        if not all("~" in pair for pair in entry.split("+")[1:]):
-            raise UserError(f"grid: {entry!r} is no spelling of a method; say name or name+key~value")
         entry = dict([catalog.parse_spelling(entry)])
     for method, fields in check_mapping(entry, f"grid, {kind}").items():
         name = (replaced or {}).get(method, method)
         chosen = check_mapping(fields, f"grid, {method}")
-        for values in itertools.product(*map(as_list, chosen.values())):
+        known = catalog.describe(kind, name).fields
+        lists = [_values(known.get(key), value, f"grid, {method}, {key}") for key, value in chosen.items()]
+        if math.prod(map(len, lists)) > MOST:
+            raise UserError(f"grid, {method}: more than {MOST} combinations of its fields")
+        for values in itertools.product(*lists):
             given = dict(zip(chosen, values, strict=True))
             in_path = catalog.canonical_spelling(kind, name, given, settings)
             yield Spelled(in_path, catalog.full_spelling(kind, name, given))
 
 
-def _read_seed(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise UserError(f"grid: seed is {value!r}; it must be a whole number at least 0")
-    return str(value)
-
-
-def _read_ratio(value: Any) -> float:
-    try:
-        return float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
-        raise UserError(f"grid: ratio is {value!r}; it must be a number above 0 and at most 1") from None
+def _values(field: Field | None, value: Any, where: str) -> list[Any]:
+    """The values of one field: a list of numbers is one value of a field that is such a list."""
+    return [value] if field and isinstance(value, list) and field.is_one(value) else as_list(value, where)
 
 
 def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> str:
@@ -89,8 +93,8 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
     name = catalog.method_name(spelling)
     if name == "none":
         return "0"
-    if not 0 < ratio <= 1:
-        raise UserError(f"grid: ratio is {ratio:g} for {name}; it must be above 0 and at most 1")
+    if not ratio:
+        raise UserError(f"grid: ratio is 0 for {name}; it must be above 0 and at most 1")
     counts = _find_class_counts(dataset, config)
     target = catalog.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
     if counts and target >= len(counts):
@@ -134,7 +138,7 @@ def _check_dataset(key: str, other: str, kind: str, spelling: str, dataset: str,
     would say which are poisoned."""
     if other not in config.datasets:
         there = join_names(config.datasets)
-        raise UserError(f"grid: {key} of {spelling} is {other!r}, no dataset of the configuration: {there}")
+        raise UserError(f"grid: {key} of {spelling} is {show(other)}, no dataset of the configuration: {there}")
     if other == dataset and kind != "attacks":
         raise UserError(
             f"grid: {key} of {spelling} is {dataset}, whose labels on {dataset} itself would say which images are "

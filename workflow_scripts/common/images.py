@@ -1,5 +1,6 @@
 """Labelled images in memory, as every method is handed them."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +24,16 @@ class ImageFormat:
 
     @classmethod
     def from_json(cls, about: dict[str, Any]) -> "ImageFormat":
-        """The inverse of `as_json`; other keys are ignored."""
-        height, width, channels = about["shape"]
-        return cls((height, width, channels), tuple(about["classes"]), tuple(about["mean"]), tuple(about["std"]))
+        """The inverse of `as_json`; other keys are ignored. ValueError if it is no format of images."""
+        if missing := [key for key in ("shape", "classes", "mean", "std") if not isinstance(about.get(key), list)]:
+            raise ValueError(f"no images of this pipeline: its metadata has no {missing[0]}")
+        height, width, channels = (int(length) for length in about["shape"])
+        form = cls((height, width, channels), *(tuple(about[key]) for key in ("classes", "mean", "std")))
+        if min(form.shape) < 1 or not all(isinstance(name, str) for name in form.classes):
+            raise ValueError(f"its metadata is of images of shape {form.shape} and classes {form.classes!r:.60}")
+        if not (len(form.mean) == len(form.std) == channels and min(form.std) > 0 and math.isfinite(sum(form.mean))):
+            raise ValueError(f"its metadata has mean {form.mean} and std {form.std} for {channels} channels")
+        return form
 
 
 @dataclass(frozen=True)

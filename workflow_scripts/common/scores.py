@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from workflow_scripts.common import files
 
+SCHEMA = pa.schema({"index": pa.int64(), "score": pa.float64(), "flagged": pa.bool_()})
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -32,5 +34,5 @@ def write(path: str, scores: Scores, about: Mapping[str, Any]) -> None:
 
 def read(path: str) -> Scores:
     """The inverse of `write`."""
-    table, _ = files.read_table(path)
+    table, _ = files.read_table(path, SCHEMA)
     return Scores(*(files.to_numpy(table[key]) for key in ("index", "score", "flagged")))

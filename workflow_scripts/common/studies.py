@@ -1,42 +1,75 @@
 """Study files into cells. Everything that can be known to be wrong before the run is said here."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import METRICS, Asked, Cell, Study, Table, clean_cell, is_in_training
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping
-from workflow_scripts.common.errors import UserError, join_names
-from workflow_scripts.common.grid import expand_grid, expand_spellings
+from workflow_scripts.common.documents import read_yaml
+from workflow_scripts.common.errors import UserError, join_names, show
+from workflow_scripts.common.grid import MOST, expand_grid, expand_spellings
 
 FOLDER = Path("studies")
 AXES = tuple(axis for axis in Cell._fields if axis != "seed")
+NAME = r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*"
+PATTERN = r"[A-Za-z0-9_*?\[\]!-]+(/[A-Za-z0-9_*?\[\]!-]+)*"
 KINDS = ("cells", "paired")
 """The kinds of tables."""
 
 
-def read(config: Config) -> list[Study]:
-    """The studies that the configuration asks for. UserError names the file and what is wrong in it."""
-    found = []
+class Asking(NamedTuple):
+    """The studies that the configuration asks for, by name; those of them that it asks for by their own names; and of
+    those that a pattern matched but that cannot be run, what is wrong, by the file."""
+
+    studies: dict[str, Study]
+    by_name: frozenset[str]
+    left_out: dict[str, str]
+
+
+def read(config: Config) -> Asking:
+    """The studies that the configuration asks for. UserError names the file and what is wrong in it, where a study was
+    asked for by its name, or where none is left."""
+    by_name = dict[Path, bool]()
     for pattern in config.studies:
-        paths = sorted(FOLDER.glob(f"{pattern}.yaml"))
-        if not paths:
-            known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
-            raise UserError(f"no study {pattern!r} in {FOLDER}/; there are: {join_names(known)}")
-        found += paths
-    read_studies = [_read_study(path, config) for path in dict.fromkeys(found)]
+        for path in _find_files(pattern):
+            by_name[path] = by_name.get(path, False) or not set(pattern) & set("*?[")
+    found, left_out = dict[Path, Study](), dict[str, str]()
+    for path, named in by_name.items():
+        try:
+            found[path] = _read_study(path, config)
+        except UserError as error:
+            if named:
+                raise
+            left_out[str(path)] = str(error)
+    if not found:
+        raise UserError("; ".join(list(left_out.values())[:3]))
+    _check_stems(found.values())
+    named_studies = frozenset(study.name for path, study in found.items() if by_name[path])
+    return Asking({study.name: study for study in found.values()}, named_studies, left_out)
+
+
+def _find_files(pattern: str) -> list[Path]:
+    """The files of the studies of this name or pattern; UserError if there are none."""
+    found = sorted(FOLDER.glob(f"{pattern}.yaml")) if re.fullmatch(PATTERN, pattern) else []
+    if not found:
+        known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
+        raise UserError(f"no study {show(pattern)} in {FOLDER}/; there are: {join_names(known)}")
+    return found
+
+
+def _check_stems(found: Iterable[Study]) -> None:
+    """UserError where tables of two studies would be one file."""
     stems: dict[str, str] = {}
-    for study in read_studies:
+    for study in found:
         for table in study.tables:
             if (other := stems.setdefault(table.stem(study.name), study.name)) != study.name:
                 raise UserError(f"tables of {other} and {study.name} would be one file; rename one of the studies")
-    return read_studies
 
 
 def add_implied_cells(cells: Iterable[Cell]) -> list[Cell]:
@@ -52,31 +85,40 @@ def add_implied_cells(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def _read_study(path: Path, config: Config) -> Study:
+    raw = check_mapping(read_yaml(path), f"{path}")
     try:
-        try:
-            raw = check_mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
-        except yaml.YAMLError as error:
-            raise UserError(f"not YAML: {' '.join(str(error).split())}") from None
         check_keys(raw, ("title", "grid", "table", "figure", "analysis"), "the file")
         if "grid" not in raw:
             raise UserError("grid is missing")
-        if not raw.keys() & {"table", "analysis", "figure"}:
-            raise UserError("neither table, figure nor analysis: nothing would be shown")
-        grids = (expand_grid(grid, config) for grid in as_list(raw["grid"]))
-        asked = tuple(dict.fromkeys(itertools.chain.from_iterable(grids)))
-        tables = _read_tables(as_list(raw["table"]), asked, config) if "table" in raw else ()
-        shown = raw.get("figure", ["heatmap", "tradeoff", "triggers"] if tables else [])
-        figures, analyses = _read_spellings("figures", shown, "kind"), raw.get("analysis", [])
         name, title = _name_study(path, raw, config)
-        return Study(name, title, asked, tables, figures, _read_spellings("analyses", analyses, "name"))
+        asked = _read_grids(as_list(raw["grid"], "grid"), config)
+        tables = _read_tables(as_list(raw["table"], "table"), asked, config) if "table" in raw else ()
+        shown = raw.get("figure", ["heatmap", "tradeoff", "triggers"] if tables else [])
+        figures = _read_spellings("figures", shown, "kind") if shown != [] else ()
+        analyses = _read_spellings("analyses", raw["analysis"], "name") if "analysis" in raw else ()
+        if not (tables or figures or analyses):
+            raise UserError("neither table, figure nor analysis: nothing would be shown")
+        return Study(name, title, asked, tables, figures, analyses)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _read_grids(grids: Sequence[Any], config: Config) -> tuple[Asked, ...]:
+    cells = itertools.chain.from_iterable(expand_grid(grid, config) for grid in grids)
+    asked = tuple(dict.fromkeys(itertools.islice(cells, MOST + 1)))
+    if len(asked) > MOST:
+        raise UserError(f"grid: more than {MOST} cells; make several studies of it")
+    return asked
 
 
 def _name_study(path: Path, raw: dict[str, Any], config: Config) -> tuple[str, str]:
     """The study's name, which its results bear, and its title; both say where it runs elsewhere than it stands."""
     name = str(path.relative_to(FOLDER).with_suffix(""))
-    title = str(raw.get("title", name))
+    if not re.fullmatch(NAME, name) or len(name) > catalog.LONGEST:
+        raise UserError("its results bear a study's name, which may be of letters, digits, _ and -; rename the file")
+    title = raw.get("title", name)
+    if not isinstance(title, str) or not title.strip() or "\n" in title:
+        raise UserError(f"title is {show(title)}; it must be a line of text")
     first = Path(name).parts[0]
     if len(Path(name).parts) > 1 and first in config.datasets:
         raise UserError(f"{first} is a dataset: the results of studies run on it lie there; rename the folder")
@@ -96,22 +138,22 @@ def _read_table(raw: Any, asked: Sequence[Asked], config: Config) -> Table:
     check_keys(given, ("kind", "rows", "columns", "values", "against"), "table")
     kind = given.pop("kind", "cells")
     if kind not in KINDS:
-        raise UserError(f"table: no kind {kind!r}; there are: {join_names(KINDS)}")
+        raise UserError(f"table: no kind {show(kind)}; there are: {join_names(KINDS)}")
     if (kind == "paired") != ("against" in given):
         raise UserError("table: one of kind paired, and no other, says `against` which column the others are held")
     against = given.pop("against", [])
-    table = Table(kind=kind, **{key: tuple(as_list(value)) for key, value in given.items()})
-    if not (table.rows and table.columns and table.values):
-        raise UserError("table: rows, columns and values must each name something")
-    for axis in (*table.rows, *table.columns):
+    table = Table(kind=kind, **{key: tuple(as_list(value, f"table: {key}")) for key, value in given.items()})
+    for axis in as_list([*table.rows, *table.columns], "table: rows and columns"):
         if axis not in AXES:
-            raise UserError(f"table: no axis {axis!r}; there are: {join_names(AXES)}")
+            raise UserError(f"table: no axis {show(axis)}; there are: {join_names(AXES)}")
     for metric in table.values:
         if metric not in METRICS:
-            raise UserError(f"table: no metric {metric!r}; there are: {join_names(METRICS)}")
+            raise UserError(f"table: no metric {show(metric)}; there are: {join_names(METRICS)}")
     names = [name for _, name in asked]
     _check_places(table, names)
-    return replace(table, against=_read_against(as_list(against), table, names, config))
+    if kind == "paired":
+        against = as_list(against, "table: against")
+    return replace(table, against=_read_against(against, table, names, config))
 
 
 def _read_against(raw: list[Any], table: Table, names: Sequence[Cell], config: Config) -> tuple[str, ...]:
@@ -148,7 +190,7 @@ def _check_places(table: Table, names: Sequence[Cell]) -> None:
 def _read_spellings(kind: str, raw: Any, key: str) -> tuple[str, ...]:
     """Spellings of the figures or analyses that a study names: a name, `{key: name, field: value}`, or a list."""
     found = []
-    for entry in as_list(raw):
+    for entry in as_list(raw, kind):
         given = {key: entry} if isinstance(entry, str) else check_mapping(entry, kind)
         if not isinstance(given.get(key), str):
             raise UserError(f"{kind}: {key} is missing or no name; there are: {join_names(catalog.list_methods(kind))}")

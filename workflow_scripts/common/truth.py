@@ -1,5 +1,6 @@
 """The attacker's secret, `truth.parquet`: which training images were altered, and the triggered test images."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +77,20 @@ def trigger_visibility(clean: np.ndarray, triggered: np.ndarray) -> dict[str, fl
 
 def read(path: str) -> Truth:
     """The attacker's secret. Only *evaluate* and *analyze* may call this."""
-    table, about = files.read_table(path)
-    form = ImageFormat.from_json(about)
+    with files.reading_artifact(path, "Parquet"):
+        about = files.read_about(path)
+        form = ImageFormat.from_json(about)
+        table, _ = files.read_table(path, _schema(form.shape))
+        return _parse(table, about, form)
+
+
+def _schema(shape: tuple[int, int, int]) -> pa.Schema:
+    """Its columns, for triggered images (H, W, C); training images have no image, test images no role."""
+    kinds = {"split": pa.string(), "index": pa.int64(), "role": pa.string(), "label": pa.int64()}
+    return pa.schema({**kinds, "original_label": pa.int64(), "image": pa.binary(math.prod(shape))})
+
+
+def _parse(table: pa.Table, about: Mapping[str, Any], form: ImageFormat) -> Truth:
     count = table["split"].to_pylist().count("train")  # which come first
     train, test = table.slice(0, count), table.slice(count)
     image = test["image"].combine_chunks()

@@ -10,7 +10,7 @@ from workflow_scripts.common.fields import PositiveShare, Share
 from workflow_scripts.common.images import ImageFormat, Images, check_labels, stratified_order
 from workflow_scripts.common.run import Run
 
-AT_ONCE = 1000
+AT_ONCE = 100
 """Images counted together."""
 
 
@@ -25,6 +25,13 @@ class Dataset:
     holdout: PositiveShare = 0.25
     reserve: Share = 0.0
 
+    def missing(self) -> str:
+        """What is not there, and what to put where, in a line; nothing where `load` finds it or can download it.
+
+        Asked while planning: cheap, and without torch or torchvision.
+        """
+        return ""
+
     def load(self) -> tuple[Images, Images]:
         """Training and test images. UserError if there are none to be had."""
         raise NotImplementedError
@@ -36,16 +43,37 @@ class Dataset:
             if not len(part):
                 raise UserError(f"{run.dataset}: there are no {name} images")
             check_labels(part.labels, len(part.format.classes), f"{run.dataset}, {name} images")
+        if not self.reserve:
+            return renumber(train), test, train[:0]  # without a copy of all
         order = stratified_order(train.labels, run.numpy_rng("reserve"))
         kept = round(self.reserve * len(train))
         rest, reserved = np.sort(order[kept:]), np.sort(order[:kept])
+        self._check_reserve(train.labels, rest, run.dataset)
         return renumber(train[rest]), test, train[reserved]
+
+    def _check_reserve(self, labels: np.ndarray, rest: np.ndarray, dataset: str) -> None:
+        """UserError if nothing is reserved of these labels, or if the rest lacks a class that they have."""
+        if len(rest) == len(labels):
+            raise UserError(
+                f"{dataset}: reserve is {self.reserve:g}, less than one of the {len(labels)} training images; it must "
+                f"be 0 or at least {1 / len(labels):.2g}"
+            )
+        if lost := sorted(set(labels.tolist()) - set(labels[rest].tolist())):
+            raise UserError(
+                f"{dataset}: reserve is {self.reserve:g}, which leaves {len(lost)} classes without a training image, "
+                f"class {lost[0]} among them; it must be less"
+            )
 
     def draw_holdout(self, train: Images, reserved: Images, run: Run) -> Images:
         """The holdout of a seed, in a class-stratified order whose prefixes are the smaller holdouts."""
         source = reserved if len(reserved) else train
         order = stratified_order(source.labels, run.numpy_rng("holdout"))
         count = len(source) if len(reserved) else round(self.holdout * len(train))
+        if not count:
+            raise UserError(
+                f"{run.dataset}: holdout is {self.holdout:g}, less than one of the {len(train)} training images; it "
+                f"must be at least {1 / len(train):.2g}"
+            )
         return source[order[:count]]
 
 

@@ -1,8 +1,13 @@
-"""Any Parquet file of encoded images, as the Hugging Face hub ships them."""
+"""Parquet files of encoded images: one of your own, or a data set as the Hugging Face hub ships it."""
 
-import io
 import json
+import os
+import reprlib
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,65 +15,200 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError, join_names
-from workflow_scripts.common.images import Images, check_labels
+from workflow_scripts.common.images import Images
 from workflow_scripts.datasets import Dataset, from_arrays
+from workflow_scripts.datasets._decoding import decode
+from workflow_scripts.datasets._shards import find_shards
+
+SPLIT = "split"
+"""The column that says in a single file which rows are for what."""
+BATCH, BUFFER = 100, 2**20
+"""Rows and bytes that are read together: never all encoded images, nor all of a row group."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one file says of its images: `labels` and `splits`, one of each row; `classes`, names where it has them."""
+
+    path: Path
+    labels: list[int]
+    splits: list[str]
+    classes: list[str]
 
 
 @dataclass(frozen=True)
 class ParquetFile(Dataset):
-    """Columns `split` (train, test), `label` (0 … K - 1), `image`: PNG, JPEG or WebP bytes, or a {bytes, path} struct.
+    """Labels 0 … K - 1 beside PNG, JPEG or WebP bytes, or beside the {bytes, path} struct of the Hugging Face hub.
 
-    file: the Parquet file.
+    file: a Parquet file whose column `split` has the names of the two splits; or a folder as a repository of the hub
+    is, where they are in the names: `train.parquet`, `train-00000-of-00002.parquet` or `train/*.parquet`, here or in
+    one folder below. image_column, label_column: as the file has them, `img` and `label` of the hub's CIFAR-10.
+    train_split, test_split: what to train on and to test on; a folder's other splits are not read.
     """
 
     file: str = ""
+    image_column: str = "image"
+    label_column: str = "label"
+    train_split: str = "train"
+    test_split: str = "test"
+
+    def missing(self) -> str:
+        if os.access(self.file, os.R_OK):
+            return ""
+        return (
+            f"{self.file} is not there, or may not be read; put there a Parquet file with the columns {SPLIT}, "
+            f"{self.label_column} and {self.image_column}, or the folder of a data set from the Hugging Face hub"
+        )
 
     def load(self) -> tuple[Images, Images]:
-        table = self._table()
-        splits = np.asarray(table["split"].to_pylist())
-        for split in ("train", "test"):
-            if split not in splits:
-                raise UserError(f"{self.file}: no row has split {split!r}; there are: {join_names(np.unique(splits))}")
-        labels = np.asarray(table["label"].to_pylist())
-        if labels.dtype.kind not in "iu":
-            raise UserError(f"{self.file}: labels must be whole numbers from 0 on, without gaps in the column")
-        classes = self._class_names(table) or [str(label) for label in range(len(np.unique(labels)))]
-        check_labels(labels, len(classes), self.file)
-        images = self._decode(table["image"])
-        train, test = ((images[splits == split], labels[splits == split]) for split in ("train", "test"))
-        return from_arrays(train, test, classes)
+        shards = [self._read_shard(path, split) for path, split in self._find_files()]
+        self._check_splits(shards)
+        classes = self._choose_classes(shards)
+        is_test = np.array([split == self.test_split for shard in shards for split in shard.splits])
+        order = np.argsort(is_test, kind="stable")
+        images = self._read_images(shards, order.argsort())
+        labels = np.array([label for shard in shards for label in shard.labels], np.int64)[order]
+        count = int((~is_test).sum())
+        return from_arrays((images[:count], labels[:count]), (images[count:], labels[count:]), classes)
 
-    def _table(self) -> pa.Table:
-        wanted = ["split", "label", "image"]
+    def _find_files(self) -> list[tuple[Path, str | None]]:
+        """The files, each with the split that all of it is, those to train on first; None of one with that column."""
+        splits = (self.train_split, self.test_split)
+        if splits[0] == splits[1]:
+            raise UserError(f"{self.file}: train_split and test_split are both {splits[0]!r}; name two")
         with files.reading(self.file, "Parquet"):
-            columns = pq.read_schema(self.file).names
-            if missing := [name for name in wanted if name not in columns]:
-                raise UserError(f"{self.file}: no column {join_names(missing)}; it has: {join_names(columns)}")
-            return pq.read_table(self.file, columns=wanted)
+            path = Path(self.file)
+            if not path.is_dir():
+                return [(path, None)]
+            found = zip(splits, find_shards(path, splits), strict=True)
+            return [(shard, split) for split, shards in found for shard in shards]
 
-    def _class_names(self, table: pa.Table) -> list[str]:
-        """The class names that Hugging Face keeps in the schema; none where there are none."""
-        about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-        return about.get("info", {}).get("features", {}).get("label", {}).get("names", [])
+    def _read_shard(self, path: Path, split: str | None) -> Shard:
+        """All of a file but its images."""
+        wanted = [self.label_column] if split else [SPLIT, self.label_column]
+        with files.reading(path, "Parquet"), pq.ParquetFile(path) as file:
+            self._check_columns(path, file.schema_arrow.names, [*wanted, self.image_column])
+            table = file.read(columns=wanted)
+            splits = [split] * len(table) if split else list(map(str, table[SPLIT].to_pylist()))
+            classes = self._read_class_names(path, file.schema_arrow.metadata or {})
+            return Shard(path, self._read_labels(path, table), splits, classes)
 
-    def _decode(self, column: pa.ChunkedArray) -> np.ndarray:
-        from PIL import Image, UnidentifiedImageError
+    def _check_columns(self, path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
+        """UserError, with what may be meant, if a column is not there."""
+        if missing := [name for name in wanted if name not in columns]:
+            hint = "say which by the dataset's image_column and label_column"
+            if SPLIT in missing:
+                hint += (
+                    f", and instead of {SPLIT} a folder with {self.train_split}.parquet and {self.test_split}.parquet"
+                )
+            raise UserError(f"{path}: no column {join_names(missing)}; it has: {join_names(columns)}; {hint}")
 
-        encoded = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]
-        images: np.ndarray | None = None
-        for row, data in enumerate(encoded):
-            try:
-                image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-            except (UnidentifiedImageError, OSError, TypeError) as error:
+    def _read_labels(self, path: Path, table: pa.Table) -> list[int]:
+        labels: list[int] = table[self.label_column].to_pylist()
+        for row, label in enumerate(labels):
+            if type(label) is not int:  # True is an int to isinstance
                 raise UserError(
-                    f"{self.file}: row {row} is no image ({error}); store PNG, JPEG or WebP bytes"
-                ) from None
+                    f"{path}: row {row} has the label {reprlib.repr(label)}; labels must be whole numbers from 0 on"
+                )
+        return labels
+
+    def _read_class_names(self, path: Path, metadata: dict[bytes, bytes]) -> list[str]:
+        """The class names that Hugging Face keeps in the schema; none where there are none."""
+        try:
+            found: Any = json.loads(metadata.get(b"huggingface", b"{}"))
+            for key in ("info", "features", self.label_column, "names"):
+                found = {} if (value := found.get(key)) is None else value
+            names: list[str] = found or []
+            if not isinstance(names, list) or len(set(names)) < len(names) or set(map(type, names)) - {str}:
+                raise TypeError
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise UserError(
+                f"{path}: its metadata `huggingface` must be JSON, and info.features.{self.label_column}.names there, "
+                f"if it is given, a list of different texts"
+            ) from None
+        return names
+
+    def _check_splits(self, shards: Sequence[Shard]) -> None:
+        """UserError if a split has no row, or if there is a row that neither would use."""
+        wanted = (self.train_split, self.test_split)
+        there = {split for shard in shards for split in shard.splits}
+        for split in wanted:
+            if split not in there:
+                names = textwrap.shorten(join_names(sorted(there)), 200, placeholder="…")
+                raise UserError(f"{self.file}: no row has split {split!r}; there are: {names}")
+        for shard in shards:
+            for row, split in enumerate(shard.splits):
+                if split not in wanted:
+                    raise UserError(
+                        f"{shard.path}: row {row} has split {split!r:.60}, and would be left out; write a file with "
+                        f"{join_names(wanted)} only, or name it by the dataset's train_split or test_split"
+                    )
+
+    def _choose_classes(self, shards: Sequence[Shard]) -> list[str]:
+        """The class names, or the labels themselves where there are none. UserError if they do not fit the labels."""
+        named = next((shard for shard in shards if shard.classes), None)
+        for shard in shards:
+            if named and shard.classes not in ([], named.classes):
+                raise UserError(f"{shard.path}: its metadata has other class names than {named.path}; they must agree")
+        different = {label for shard in shards for label in shard.labels}
+        classes = named.classes if named else [str(label) for label in range(len(different))]
+        for shard in shards:
+            for row, label in enumerate(shard.labels):
+                if not 0 <= label < len(classes):
+                    why = "as its metadata names them" if named else "as many as different labels"
+                    raise UserError(
+                        f"{shard.path}: row {row}: label {label} is out of range; there are the classes 0 to "
+                        f"{len(classes) - 1}, {why}"
+                    )
+        if not named:
+            self._check_trained(shards, len(classes))
+        return classes
+
+    def _check_trained(self, shards: Sequence[Shard], classes: int) -> None:
+        """UserError if a class is only in the test images, without a name to say that this is meant."""
+        pairs = (pair for shard in shards for pair in zip(shard.splits, shard.labels, strict=True))
+        trained = {label for split, label in pairs if split == self.train_split}
+        if absent := sorted(set(range(classes)) - trained):
+            raise UserError(
+                f"{self.file}: no row of split {self.train_split!r} has label {absent[0]}, of the classes 0 to "
+                f"{classes - 1}; each needs an image to train on, unless the metadata has the class names"
+            )
+
+    def _read_images(self, shards: Sequence[Shard], places: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3), the image of each row at its place."""
+        images: np.ndarray | None = None
+        for place, (path, row, cell) in zip(places, self._read_cells(shards), strict=True):
+            try:
+                image = decode(cell)
+            except UserError as error:
+                raise UserError(f"{path}: row {row} {error}") from None
             if images is None:
-                images = np.empty((len(encoded), *image.shape), np.uint8)
+                images = _allocate(len(places), image.shape, path)
             if image.shape != images.shape[1:]:
                 sizes = " and ".join(f"{s[1]}x{s[0]}" for s in (images.shape[1:], image.shape))
-                raise UserError(
-                    f"{self.file}: images of mixed sizes, {sizes} (row {row}); resize them to one size first"
-                )
-            images[row] = image
+                raise UserError(f"{path}: images of mixed sizes, {sizes} (row {row}); resize them to one size first")
+            images[place] = image
         return images if images is not None else np.empty((0, 1, 1, 3), np.uint8)
+
+    def _read_cells(self, shards: Sequence[Shard]) -> Iterator[tuple[Path, int, Any]]:
+        """File, row and encoded image of each row."""
+        for path in (shard.path for shard in shards):
+            row = 0
+            # `pre_buffer` would hold all encoded images at once
+            with (
+                files.reading(path, "Parquet"),
+                pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file,
+            ):
+                for batch in file.iter_batches(BATCH, columns=[self.image_column]):
+                    for cell in batch.column(self.image_column):
+                        yield path, row, cell.as_py()
+                        row += 1
+
+
+def _allocate(count: int, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """Room for so many images, uint8. UserError if the machine has none."""
+    try:
+        return np.empty((count, *shape), np.uint8)
+    except (MemoryError, ValueError):
+        size = f"{shape[1]}x{shape[0]}"
+        raise UserError(f"{path}: {count} images of {size} do not fit into memory; resize them first") from None

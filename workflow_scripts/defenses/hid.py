@@ -49,7 +49,7 @@ class HolderIterativeDefense(HolderPruningDefense):
     ssl_crop_scale: PositiveShare = 0.2
     ssl_flip: bool = True
     ssl_blur: Share = 0.5
-    hidden: tuple[int, ...] = (512, 256)
+    hidden: tuple[Count, ...] = (512, 256)
     head_epochs: Count = 30
     head_lr: Positive = 0.05
     head_weight_decay: NonNegative = 0.01

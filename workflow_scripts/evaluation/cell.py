@@ -12,31 +12,41 @@ from workflow_scripts.jobs.job import Job
 
 
 def evaluate(
-    inputs: Mapping[str, str], made: Mapping[str, Any], own: str, root: str
-) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """The predictions of the defended model, and a row for each of its protocols.
+    inputs: Mapping[str, str], made: Mapping[str, Any], predicted: str, own: str, root: str
+) -> list[dict[str, Any]]:
+    """A row for each protocol of the defended model, of the predictions that it writes.
 
     Args:
         inputs: paths of defended, test and truth, and of the extractor below the model, where there is one;
-            own: that of the rows; all below `root`.
+            predicted: that of the predictions; own: that of the rows; all below `root`.
         made: what this evaluation is made by: fingerprint, hyper-parameters, wildcards.
     """
     params, job = made["params"], Job.of("defense", made, inputs)
     test, secret = job.argument("test"), job.argument("truth")
     predictions = prediction_table(job.argument("defended"), test, secret, job.run)
-    paths = {key: path.removeprefix(f"{root}/") for key, path in inputs.items()}
+    files.write_table(predicted, predictions, made)
+    paths = [*inputs.values(), predicted]
     about = {
         **job.wildcards,
         **{f"{axis}_params": json.dumps(params[axis], sort_keys=True) for axis in ("attack", "defense", "model")},
         "classes": len(test.format.classes),
         "trigger_psnr": secret.psnr,
         "trigger_rms": secret.rms,
-        "notes": _add_divergence(files.read_about(inputs["defended"])["notes"], predictions),
-        "digests": {path: files.sha256(inputs[key]) for key, path in paths.items()},
-        "made": {path: files.hash_provenance(files.read_about(inputs[key])) for key, path in paths.items()}
-        | {own.removeprefix(f"{root}/"): files.hash_provenance(made)},
+        "notes": _add_divergence(_read_notes(inputs["defended"]), predictions),
+        "digests": {_below(root, path): files.sha256(path) for path in paths},
+        "made": {_below(root, path): files.hash_provenance(files.read_about(path)) for path in paths}
+        | {_below(root, own): files.hash_provenance(made)},
     }
-    return predictions, [{**about, **row} for row in metrics_by_protocol(predictions)]
+    return [{**about, **row} for row in metrics_by_protocol(predictions)]
+
+
+def _below(root: str, path: str) -> str:
+    return path.removeprefix(f"{root}/")
+
+
+def _read_notes(path: str) -> dict[str, Any]:
+    with files.reading_artifact(path, "safetensors"):
+        return dict(files.read_about(path)["notes"])
 
 
 def _add_divergence(notes: dict[str, Any], predictions: pa.Table) -> dict[str, Any]:

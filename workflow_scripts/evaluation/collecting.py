@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -38,6 +39,10 @@ SCHEMA = pa.schema(
         ("digests", pa.string()),
     ]
 )
+COST = pa.schema(
+    [("seconds", pa.float64()), ("peak_memory_mb", pa.float64()), ("device", pa.string()), ("versions", pa.string())]
+)
+"""What `costs.json` says of one job."""
 COSTS = pa.schema(
     [
         *((axis, pa.string()) for axis in ("dataset", "model", "attack")),
@@ -63,8 +68,8 @@ def collect(
     rows: list[Row] = []
     evaluated: dict[str, float] = {}
     for path in metrics:
-        own, time = files.read_json(path), Path(path).stat().st_mtime
-        rows += [_add_notes(row) for row in own]
+        own, time = _read_rows(path), Path(path).stat().st_mtime
+        rows += own
         evaluated |= {place: min(time, evaluated.get(place, time)) for row in own for place in row["digests"]}
     _refuse_stale(rows, expected, evaluated, root)
     by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
@@ -91,6 +96,17 @@ def collect(
     return pa.Table.from_pylist([_convert_types(by_place[place]) for place in sorted(by_place)], SCHEMA)
 
 
+def _read_rows(path: str) -> list[Row]:
+    """The rows of a cell, with what its method noted in the columns of the table."""
+    with files.reading_artifact(path, "JSON"):
+        rows = [_add_notes(row) for row in files.read_json(path)]
+        pa.Table.from_pylist([_convert_types({**row, "der": None, "checks": []}) for row in rows], SCHEMA)
+        for row in rows:
+            if not all(isinstance(value, str) for key in ("digests", "made") for value in row[key].values()):
+                raise ValueError("its digests are no texts")
+        return rows
+
+
 def undefended_cell(cell: Cell) -> Cell:
     """Where a defense started from: the victim's ACC and ASR, or ordinary training's where it trains itself."""
     asks = catalog.describe("defenses", catalog.method_name(cell.defense)).asks
@@ -113,7 +129,6 @@ def _convert_types(row: Row) -> Row:
 
 
 def _add_notes(row: Row) -> Row:
-    """A cell's row with what its method noted in the columns of the table."""
     notes = {key: row["notes"].get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")}
     return {**row, **notes, "reason": row["notes"].get("diverged"), "control": catalog.is_control(row["defense"])}
 
@@ -151,11 +166,18 @@ def collect_costs(
     for cell, own, victim, others in zip(cells, costs, training, before, strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
         there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
-        cost = files.read_json(own)
+        cost = _read_cost(own)
         seconds = {
             "seconds": 0.0 if there else cost["seconds"],
-            "training_seconds": files.read_json(victim)["seconds"],
-            "auxiliary_seconds": sum(files.read_json(path)["seconds"] for path in others),
+            "training_seconds": _read_cost(victim)["seconds"],
+            "auxiliary_seconds": sum(_read_cost(path)["seconds"] for path in others),
         }
         rows.append({**axes, **cost, **seconds})
     return pa.Table.from_pylist(rows, COSTS)
+
+
+def _read_cost(path: str) -> dict[str, Any]:
+    with files.reading_artifact(path, "JSON"):
+        cost = files.read_json(path)
+        pa.Table.from_pylist([cost], COST)
+        return {key: cost[key] for key in COST.names}

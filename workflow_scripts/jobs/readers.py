@@ -39,8 +39,10 @@ def published(job: Job, name: str) -> Images:
 def holdout(job: Job, name: str) -> Images:
     """The prefix of the holdout that the method's `holdout_size` names."""
     drawn, about = files.read_images(job.inputs[name])
+    with files.reading_artifact(job.inputs[name], "Parquet"):
+        train_images = int(about["train_images"])
     size = job.params["holdout_size"]
-    count = round(size * about["train_images"]) if size <= 1 else int(size)
+    count = round(size * train_images) if size <= 1 else int(size)
     if count > len(drawn) or count < 1:
         raise UserError(
             f"{job.name}: holdout_size {size:g} asks for {count} images; the holdout of {job.run.dataset} has "
@@ -62,7 +64,8 @@ def untrained(job: Job, name: str) -> "Model":
     from workflow_scripts.networks import weights
 
     axis, architecture, params = _architecture(job, name)
-    form = ImageFormat.from_json(files.read_about(job.inputs[name]))
+    with files.reading_artifact(job.inputs[name], "Parquet"):
+        form = ImageFormat.from_json(files.read_about(job.inputs[name]))
     return weights.build(architecture, params, form, job.run, _extractor(job, axis))
 
 
@@ -82,7 +85,7 @@ def truth(job: Job, name: str) -> secret.Truth:
 
 
 def table(job: Job, name: str) -> pa.Table:
-    return files.read_table(job.inputs[name])[0]
+    return files.read_table(job.inputs[name], pa.schema({"kind": pa.string()}))[0]
 
 
 def defense(job: Job, name: str) -> Any:

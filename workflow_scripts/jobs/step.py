@@ -1,34 +1,66 @@
-"""One job: its threads, its clock, and one line in place of a traceback."""
+"""One job: its threads, its log, its clock, and one line in place of a traceback."""
 
 import json
+import logging
 import os
 import platform
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.progress import LOG
 
 
 @contextmanager
-def step(threads: int = 1, costs: str | None = None) -> Iterator[None]:
-    """One job: fixes the threads, writes what it cost, and ends with one line, not a traceback, on a UserError."""
+def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> Iterator[None]:
+    """One job: fixes the threads, writes its log and what it cost, and ends with one line, not a traceback.
+
+    The last line of the log says that it is `done`, or why it is not. An error that is nobody's input leaves its
+    traceback there; without a log it is raised.
+    """
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the order of a sum hangs on it; for a torch not imported yet
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
     started = time.perf_counter()
+    if log:
+        _open_log(log)
     try:
         yield
     except UserError as error:
-        sys.exit(f"backstop: {error}")
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted")
+    except Exception as error:
+        if not log:
+            raise
+        LOG.error(traceback.format_exc())
+        _fail(f"{type(error).__name__}: {' '.join(str(error).split())}; its traceback is above", log)
+    seconds = time.perf_counter() - started
     if costs:
-        files.write_json(costs, _costs(time.perf_counter() - started))
+        files.write_json(costs, _costs(seconds))
+    LOG.info("done in %.1f s", seconds)
+
+
+def _open_log(path: str) -> None:
+    """What the job and its libraries say goes to a file of its own, anew each time that the job is tried."""
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+    LOG.setLevel(logging.INFO)
+
+
+def _fail(reason: str, log: str = "") -> NoReturn:
+    LOG.error("failed: %s", reason)
+    sys.exit(f"backstop: {reason}{f', in {log}' if log else ''}")
 
 
 def _costs(seconds: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class PreActResNet18(Architecture):
     parameters = 11_171_146
 
     width: Count = 64
-    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    blocks: tuple[Count, ...] = (2, 2, 2, 2)
     stem: Literal["small", "large"] = "small"
     last_norm: bool = False
 

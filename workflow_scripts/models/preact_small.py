@@ -16,5 +16,5 @@ class PreActSmall(PreActResNet18):
     parameters = 77_850
 
     width: Count = 16
-    blocks: tuple[int, ...] = (1, 1, 1)
+    blocks: tuple[Count, ...] = (1, 1, 1)
     last_norm: bool = True

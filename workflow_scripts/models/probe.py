@@ -24,7 +24,7 @@ class Probe(Architecture):
     parameters = 396_554
 
     extractor: AuxiliaryName = "simclr"
-    hidden: tuple[int, ...] = (512, 256)
+    hidden: tuple[Count, ...] = (512, 256)
     epochs: Count = 30
     lr: Positive = 0.05
     batch_size: Count = 256

@@ -67,7 +67,7 @@ def load(
     path: str | Path, name: str, params: Mapping[str, Any], device: torch.device, extractor: Extractor | None = None
 ) -> Model:
     """The network that `path` holds. UserError if that is not whole, or not of this architecture."""
-    stored = dict(files.read_about(path).get("architecture") or {})
+    stored = _read_architecture(path)
     expected = {"name": name, **params}
     trained_by = {field.name for field in fields(Recipe)}
     differing = [
@@ -86,27 +86,30 @@ def load(
 
 def load_frozen(path: str | Path, device: torch.device) -> Model:
     """The auxiliary that `path` holds, frozen; its own metadata says what it is."""
-    return _read(path, files.read_about(path).get("architecture") or {}, device).requires_grad_(False)
+    return _read(path, _read_architecture(path), device).requires_grad_(False)
+
+
+def _read_architecture(path: str | Path) -> dict[str, Any]:
+    with files.reading_artifact(path, "safetensors"):
+        found = files.read_about(path).get("architecture")
+        if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+            raise ValueError(f"its metadata names no architecture: {found!r:.60}")
+        return found
 
 
 def _read(
     path: str | Path, architecture: Mapping[str, Any], device: torch.device, extractor: Extractor | None = None
 ) -> Model:
-    about = files.read_about(path)
-    params = {key: value for key, value in architecture.items() if key != "name"}
-    made = catalog.make("models", architecture["name"], params)
-    model = Model(architecture["name"], made, ImageFormat.from_json(about), extractor)
-    if about.get("wrapper"):
-        wrapper = dict(about["wrapper"])
-        model.wrap(catalog.make("wrappers", wrapper.pop("name"), wrapper))
-    with files.reading(path, "safetensors"):
-        state = load_file(path)
-    try:
-        model.network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: a checkpoint of another architecture than its metadata says: {reason}") from None
-    return model.to(device).eval()
+    with files.reading_artifact(path, "safetensors"):
+        about = files.read_about(path)
+        params = {key: value for key, value in architecture.items() if key != "name"}
+        made = catalog.make("models", architecture["name"], params)
+        model = Model(architecture["name"], made, ImageFormat.from_json(about), extractor)
+        if about.get("wrapper"):
+            wrapper = dict(about["wrapper"])
+            model.wrap(catalog.make("wrappers", wrapper.pop("name"), wrapper))
+        model.network.load_state_dict(load_file(path), strict=True)
+        return model.to(device).eval()
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from workflow_scripts.analyses import Measured
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study, cell_of
+from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.rows import name_axes, name_references, name_rows, rename_defenses
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
@@ -31,7 +32,7 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
     """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
     undefended and the clean models), and analyses."""
     name = catalog.method_name(spelling)
-    rows = files.read_table(inputs.metrics)[0].to_pylist()
+    rows = files.read_table(inputs.metrics, SCHEMA)[0].to_pylist()
     given: dict[str, Any] = {
         "study": study,
         "rows": name_rows(study, rows),

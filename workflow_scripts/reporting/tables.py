@@ -8,6 +8,7 @@ import pandas as pd
 from workflow_scripts.common import files
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import MARKS
+from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.rows import count_missing, name_rows
 from workflow_scripts.reporting.aggregate import (
     Axes,
@@ -26,7 +27,7 @@ from workflow_scripts.reporting.notes import write_notes
 def write(study: Study, kind: str, metrics: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's metrics."""
     (table,) = (table for table in study.tables if table.kind == kind)
-    all_rows = files.read_table(metrics)[0].to_pylist()
+    all_rows = files.read_table(metrics, SCHEMA)[0].to_pylist()
     rows = name_rows(study, all_rows)
     shown = pair_rows(table, rows) if kind == "paired" else rows
     found, averaged = table_cells(table, shown)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.common.images import Features, Images
+from workflow_scripts.common.progress import report
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.loader import to_network
@@ -23,7 +24,8 @@ def logits(model: Model, images: np.ndarray, size: int = BATCH) -> torch.Tensor:
 
 def iterate_batches(model: Model, images: np.ndarray, size: int = BATCH) -> Iterator[torch.Tensor]:
     """uint8 (B, C, H, W) on the model's device; extracted features (B, D) as they are."""
-    for start in range(0, len(images), size):
+    starts = range(0, len(images), size)
+    for start in report(starts, "asking about images: batch", len(starts)):
         yield to_network(torch.from_numpy(images[start : start + size])).to(model.mean.device)
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from workflow_scripts.common.images import Images
+from workflow_scripts.common.progress import Clock, report
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
@@ -40,6 +41,7 @@ def train(
     shuffled: bool = True,
 ) -> None:
     """Train `model` in place and log every epoch under the name of the phase, which names its random streams too.
+    The job's log has a line for each as it ends.
 
     Args:
         step: in place of a step of `loss`. It is given images, never an extractor's features, unless `data` holds them
@@ -60,13 +62,16 @@ def train(
     optimizer = optimizer or SGD(model.parameters(), recipe)
     step = step or make_step(model, loss)
     epochs = recipe.epochs if steps is None else -(-steps // len(loader))
+    clock = Clock(f"{phase}: epoch", epochs)
     for epoch in range(epochs):
         model.train()
-        left = None if steps is None else steps - epoch * len(loader)
+        left = len(loader) if steps is None else min(len(loader), steps - epoch * len(loader))
         rate = functools.partial(_learning_rate, recipe, epoch, len(loader))
-        total, lr = _run_epoch(islice(loader, left), step, optimizer, rate, after_step)
+        batches = report(islice(loader, left), f"{phase}: batch", left)
+        total, lr = _run_epoch(batches, step, optimizer, rate, after_step)
         mean, accuracy = (total[:2] / total[2]).tolist()
         run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
+        clock.tell(epoch + 1, f"loss {mean:.4f}", f"accuracy {100 * accuracy:.2f} %")
         model.eval()
         if not torch.isfinite(total[0]):
             run.note(diverged=f"the loss of {phase} is not finite in epoch {epoch}")

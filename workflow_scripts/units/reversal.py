@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
+from workflow_scripts.common.progress import report
 from workflow_scripts.networks.hooks import watch
 from workflow_scripts.networks.inside import move_units_second
 from workflow_scripts.networks.model import Model
@@ -98,7 +99,8 @@ def _evaluate_layers(
         clean = unit_outputs(model, images, reversal.summed)
     starts = reversal.random_start(images, signs)
     repeated = starts.repeat(copies, 1, 1, 1).requires_grad_()
-    for name, output in unit_outputs(model, repeated, reversal.summed).items():
+    outputs = unit_outputs(model, repeated, reversal.summed)
+    for name, output in report(outputs.items(), "reversing features: layer", len(outputs)):
         displaced = (output.detach()[: len(images)] - clean[name]).transpose(0, 1)
         sums = []
         for units in torch.arange(output.shape[1], device=images.device).split(copies):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from workflow_scripts.common.fields import Count
 from workflow_scripts.models.probe import build_perceptron
 from workflow_scripts.networks.model import Model, Wrapper
 
@@ -10,7 +11,7 @@ from workflow_scripts.networks.model import Model, Wrapper
 class MlpHead(Wrapper):
     """hidden: neurons of each hidden layer."""
 
-    hidden: tuple[int, ...] = (512, 256)
+    hidden: tuple[Count, ...] = (512, 256)
 
     def apply(self, model: Model) -> None:
         name, last = model.classifier_name, model.classifier

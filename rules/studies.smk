@@ -1,0 +1,71 @@
+"""The studies that can be run, what is said of them before a run, and of what did not get done after it."""
+
+import time
+
+from snakemake.logging import logger
+from workflow_scripts.auxiliaries import _folders
+from workflow_scripts.common import messages
+
+STARTED = time.time()
+
+
+def missing_behind(cells):
+    """What is not on disk, and not made yet, of the data and the weights behind these cells: a line each."""
+    for file in artifacts_behind(cells).values():
+        if file.step == "prepare_data" and not exists(file.path):
+            yield catalog.make("datasets", *CONFIG.loader(file.wildcards.dataset)).missing()
+        if file.step == "train_auxiliary" and not exists(file.path):
+            name, fields = PLAN.method("auxiliary", file.wildcards)
+            yield _folders.find_missing(catalog.describe("auxiliaries", name).traits, fields)
+
+
+def find_available(asking):
+    """The studies whose data and weights there are, and why the others are left out. WorkflowError where one was asked
+    for by its name, or where none is left."""
+    there, left_out = {}, dict(asking.left_out)
+    for name, study in asking.studies.items():
+        first = {cell._replace(seed=""): cell for cell in study.cells}
+        if missing := next(filter(None, missing_behind(first.values())), ""):
+            left_out[name] = f"{name}: {missing}"
+            if name in asking.by_name:
+                raise WorkflowError(f"backstop: {left_out[name]}")
+        else:
+            there[name] = study
+    if not there:
+        raise WorkflowError("backstop: no study is left; " + "; ".join(list(left_out.values())[:3]))
+    return there, left_out
+
+
+STUDIES, LEFT_OUT = find_available(ASKING) if workflow.is_main_process else (ASKING.studies, {})
+CELLS = {name: studies.add_implied_cells(study.cells) for name, study in STUDIES.items()}
+
+
+def unfinished():
+    """The jobs that this run has not done."""
+    for job in workflow.dag.needrun_jobs():
+        yield messages.Work(job.rule.name, job.output.get("costs", ""), next(iter(job.log), ""))
+
+
+def say(lines):
+    for line in lines:
+        logger.info(f"backstop: {line}")
+
+
+onstart:
+    jobs = list(unfinished())
+    waiting = {name: sum(not exists(metrics_of(cell)) for cell in cells) for name, cells in CELLS.items()}
+    counts = {name: len(cells) for name, cells in CELLS.items()}
+    say(messages.describe_outlook(jobs, counts, waiting, ROOT, workflow.cores or workflow.nodes or 1))
+
+
+onsuccess:
+    say(messages.describe_left_out(LEFT_OUT))
+
+
+onerror:
+    say(messages.describe_failures(unfinished(), STARTED))
+    say(messages.describe_left_out(LEFT_OUT))
+
+
+if workflow.dryrun:
+    say(messages.describe_left_out(LEFT_OUT))

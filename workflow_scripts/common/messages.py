@@ -1,0 +1,95 @@
+"""What is said before a run and after one that failed: how much there is to do, and which cells did not get done."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from workflow_scripts.common.progress import format_duration
+
+START_UP = 2.5
+"""Seconds that every job takes beside what its `costs.json` says: the interpreter, imports, Snakemake."""
+SHOWN = 12
+"""Lines about cells or studies; the others are counted."""
+DONE = re.compile(r"\d\d:\d\d:\d\d done in ")
+
+
+class Work(NamedTuple):
+    """A job: where it says what it has cost, and where it logs; empty where it does not."""
+
+    rule: str
+    costs: str
+    log: str
+
+
+def describe_outlook(
+    jobs: Sequence[Work], cells: Mapping[str, int], waiting: Mapping[str, int], root: str, workers: int
+) -> Iterator[str]:
+    """Lines: how many cells each study has, by its name, and how many of them wait; and how long all will take."""
+    for name, count in list(cells.items())[:SHOWN]:
+        yield f"{name}: {count} cells, {waiting[name]} to evaluate"
+    if len(cells) > SHOWN:
+        yield f"and {len(cells) - SHOWN} other studies with {sum(list(cells.values())[SHOWN:])} cells"
+    known = read_costs(root)
+    seconds = [_expect(job.costs.removeprefix(f"{root}/"), known) if job.costs else 0.0 for job in jobs]
+    unknown = sum(second is None for second in seconds)
+    total = sum(second + START_UP for second in seconds if second is not None) / workers
+    nothing = f", beside {unknown} jobs of a kind that has not run here yet" if unknown else ""
+    yield f"about {format_duration(total)} on {workers} at a time, by what such jobs have cost here{nothing}"
+
+
+def read_costs(root: str) -> dict[tuple[str, ...], float]:
+    """The mean seconds that jobs of each kind have cost below a root."""
+    found = defaultdict(list)
+    for path in Path(root).rglob("costs.json"):
+        if (seconds := _read_seconds(path)) is not None:
+            for kind in _kinds(str(path.relative_to(root))):
+                found[kind].append(seconds)
+    return {kind: fmean(seconds) for kind, seconds in found.items()}
+
+
+def _read_seconds(path: Path) -> float | None:
+    """None of a file that is none: an estimate is no reason to stop."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kinds(costs: str) -> Iterator[tuple[str, ...]]:
+    """Of jobs that cost alike, from near to far: the same methods with their hyper-parameters, the same methods.
+    Attack, ratio and seed make no difference."""
+    dataset, *parts = Path(costs).parent.parts
+    methods = parts[3:] if "auxiliaries" not in parts else parts[parts.index("auxiliaries") :][:2]
+    yield (dataset, *methods)
+    yield (dataset, "", *(method.partition("+")[0] for method in methods))
+
+
+def _expect(costs: str, known: Mapping[tuple[str, ...], float]) -> float | None:
+    return next((known[kind] for kind in _kinds(costs) if kind in known), None)
+
+
+def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
+    """Lines: of each job that has begun since then and is not done the last that it said, and where it said it."""
+    begun = [job for job in jobs if job.log and Path(job.log).exists() and Path(job.log).stat().st_mtime >= since]
+    stopped = {job: line for job in begun if not DONE.match(line := _read_last_line(job.log))}
+    for job, line in list(stopped.items())[:SHOWN]:
+        yield f"{job.rule} did not end; {job.log} ends with\n    {line}"
+    if len(stopped) > SHOWN:
+        yield f"and {len(stopped) - SHOWN} others"
+    if stopped:
+        yield "the same command tries them again; with --config partial=true it makes the tables of what there is"
+
+
+def _read_last_line(log: str) -> str:
+    lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1] if lines else "nothing"
+
+
+def describe_left_out(left_out: Mapping[str, str]) -> Iterator[str]:
+    """A line for each study that a pattern matched and that was left out."""
+    for path, reason in left_out.items():
+        yield f"left out: {reason}" if path in reason else f"left out: {path}: {reason}"
