@@ -82,7 +82,7 @@ def digests(folder: Path) -> dict[str, str]:
     names = [
         p
         for p in sorted((folder / "results").rglob("*"))
-        if p.is_file() and p.name != "costs.json" and p.parts[len(folder.parts) + 1] != "costs"
+        if p.is_file() and p.name != "costs.json" and p.parts[len(folder.parts) + 1] not in ("costs", "logs")
     ]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in names}
 

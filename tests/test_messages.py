@@ -1,0 +1,111 @@
+"""What is said before a run, while a job runs, and after one that failed."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.common import progress
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.messages import Work, describe_failures, describe_left_out, describe_outlook
+from workflow_scripts.jobs.step import step
+
+VICTIM = "digits/badnets/ratio~0.1/seed~{}/preact_small"
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The handlers of the test run come back."""
+    before = logging.root.handlers[:]
+    yield
+    logging.root.handlers[:] = before
+    logging.captureWarnings(False)
+
+
+def write_costs(root: Path, place: str, seconds: object) -> None:
+    path = root / place / "costs.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"seconds": seconds}))
+
+
+def works(root: Path, *places: str) -> list[Work]:
+    return [Work("train", f"{root}/{place}/costs.json" if place else "", "") for place in places]
+
+
+def test_an_outlook_goes_by_what_such_jobs_have_cost(tmp_path: Path) -> None:
+    write_costs(tmp_path, VICTIM.format(0), 10)
+    write_costs(tmp_path, VICTIM.format(0) + "/ft+epochs~100", 96)
+    write_costs(tmp_path, "digits/auxiliaries/simclr/seed~0", 25)
+    write_costs(tmp_path, VICTIM.format(7), "many")
+    jobs = works(
+        tmp_path, VICTIM.format(1), VICTIM.format(2) + "/ft+epochs~100", "digits/auxiliaries/simclr/seed~1", ""
+    )
+    *cells, line = describe_outlook(jobs, {"mine": 9}, {"mine": 4}, str(tmp_path), workers=2)
+    assert cells == ["mine: 9 cells, 4 to evaluate"]
+    assert line.startswith("about 70 s on 2 at a time"), "10 + 96 + 25, and the start of four jobs, by two"
+    (other,) = describe_outlook(works(tmp_path, VICTIM.format(1) + "/ft"), {}, {}, str(tmp_path), workers=1)
+    assert other.startswith("about 98 s"), "nothing nearer is known than the method at other hyper-parameters"
+    (unknown,) = describe_outlook(works(tmp_path, VICTIM.format(1) + "/anp"), {}, {}, str(tmp_path), workers=1)
+    assert "beside 1 jobs of a kind that has not run here yet" in unknown
+
+
+def test_many_studies_are_counted(tmp_path: Path) -> None:
+    counts = {f"study{number}": 2 for number in range(30)}
+    lines = list(describe_outlook([], counts, counts, str(tmp_path), workers=1))
+    assert len(lines) == 14 and lines[-2] == "and 18 other studies with 36 cells"
+
+
+def run_step(log: Path, error: BaseException | None = None) -> None:
+    with step(log=str(log)):
+        progress.LOG.info("epoch 1")
+        if error:
+            raise error
+
+
+def test_a_log_ends_with_what_became_of_the_job(tmp_path: Path) -> None:
+    run_step(tmp_path / "good")
+    assert (tmp_path / "good").read_text().splitlines()[-1].partition(" ")[2].startswith("done in")
+    for name, error, said in (
+        ("user", UserError("no such thing"), "backstop: no such thing"),
+        ("bug", KeyError("x"), f"backstop: KeyError: 'x'; its traceback is above, in {tmp_path / 'bug'}"),
+        ("stopped", KeyboardInterrupt(), "backstop: interrupted"),
+    ):
+        with pytest.raises(SystemExit, match=said.replace("(", r"\(")):
+            run_step(tmp_path / name, error)
+    assert "Traceback" in (tmp_path / "bug").read_text() and "Traceback" not in (tmp_path / "user").read_text()
+
+
+def test_without_a_log_a_bug_is_raised() -> None:
+    with pytest.raises(KeyError), step():
+        raise KeyError("x")
+
+
+def test_the_jobs_that_did_not_end_are_named(tmp_path: Path) -> None:
+    run_step(tmp_path / "good")
+    (tmp_path / "killed").write_text("12:00:00 training: epoch 3 of 9\n")
+    (tmp_path / "empty").touch()
+    (tmp_path / "earlier").write_text("12:00:00 training: epoch 1 of 9\n")
+    os.utime(tmp_path / "earlier", (0, 0))
+    logs = [str(tmp_path / name) for name in ("good", "killed", "empty", "earlier", "never")]
+    *lines, advice = describe_failures([Work("train", "", log) for log in (*logs, "")], since=1)
+    assert [line.split()[4] for line in lines] == logs[1:3] and "epoch 3 of 9" in lines[0]
+    assert "partial=true" in advice
+    assert list(describe_failures([Work("train", "", logs[0])], since=1)) == []
+
+
+def test_what_was_left_out_is_named_once() -> None:
+    given = {"studies/a.yaml": "studies/a.yaml: title is 1", "b": "data/clip is not there"}
+    expected = ["left out: studies/a.yaml: title is 1", "left out: b: data/clip is not there"]
+    assert list(describe_left_out(given)) == expected
+
+
+def test_long_phases_report_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with caplog.at_level(logging.INFO, logger="backstop"):
+        assert list(progress.report(range(20), "asking: batch", 20)) == list(range(20))
+    assert 2 <= len(caplog.messages) < 10 and all(line.startswith("asking: batch ") for line in caplog.messages)
+    assert [progress.format_duration(s) for s in (3, 600, 36000)] == ["3 s", "10 min", "10.0 h"]
