@@ -127,6 +127,21 @@ def test_the_benchmarks_configuration_is_one() -> None:
     assert read.dataset == "cifar10_jpeg" and read.settings_of("cifar10_jpeg")["defenses"]["ft"] == {"epochs": 20}
 
 
+def test_the_settings_of_digits_are_those_that_the_rule_has_chosen() -> None:
+    """benchmarks/digits_settings.md is what its command prints; config.yaml says the same."""
+    here = Path(__file__).resolve().parents[1]
+    settings = config.read(yaml.safe_load((here / "config.yaml").read_text())).settings_of("digits")
+    table = (here / "benchmarks/digits_settings.md").read_text()
+    chosen = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+)[^|]*\|[^|]*\|[^|]*\| \*\*yes\*\* \|$", table, re.M)
+    chosen += [("tsbd", "unlearn_lr", re.findall(r"^\| ([\d.]+) \| \d+ of \d+ \| \*\*yes", table, re.M)[0])]
+    assert len(chosen) == 10
+    for defense, field, value in chosen:
+        assert catalog.resolve("defenses", defense, settings)[field] == float(value), f"{defense} {field}"
+    (lr,) = (value for defense, _, value in chosen if defense == "ft")
+    shared = ("ft", "fp", "tsbd", "fmp", "random_pruning", "tac_pruning")
+    assert {catalog.resolve("defenses", defense, settings)["lr"] for defense in shared} == {float(lr)}
+
+
 def test_git_keeps_the_summaries_of_the_studies_that_dvc_runs() -> None:
     here = Path(__file__).resolve().parents[1]
     stage = yaml.safe_load((here / "dvc.yaml").read_text())["stages"]["results"]

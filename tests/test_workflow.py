@@ -133,7 +133,7 @@ def test_data_that_are_not_there(copy: Path) -> None:
         lambda text: text.replace("datasets:", "datasets:\n  lost: {loader: parquet, file: a.parquet}"),
     )
     for name, message in (
-        ("tinyelsewhere", "lost: a.parquet"),
+        ("tinyelsewhere", "a.parquet"),
         ("tinyclip", "data/clip: there is no open_clip_config"),
     ):
         output = snakemake(copy, "-n", "--config", f"studies=[{name}]", fails=True)
