@@ -239,6 +239,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grid": {"defense": {"ft": {"epochs": 10**9}}}}, r"epochs is 1000000000; .*at most 1000000"),
     ({"grid": {"defense": {"ft": {"epochs": 10**400}}}}, r"epochs is 10000"),
     ({"grid": {"seed": 2**31}}, r"seed is 2147483648; it must be a whole number at least 0 and at most 2147483647"),
+    ({"grid": {"ratio": 1e-5}}, r"ratio 1e-05 asks for none of the 1347 images of digits"),
     ({"grid": {"seed": [0, 0]}}, r"grid: seed: 0 stands there twice"),
     ({"grid": {"ratio": [0.1, "1e-1"]}}, r"grid: ratio: 0.1 stands there twice"),
     ({"grid": {"defense": [{"ft": {"lr": [1, 1.0]}}]}}, r"grid: defense: 'ft\+lr~1.0' stands there twice"),

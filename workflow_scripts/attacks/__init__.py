@@ -68,6 +68,8 @@ class DataPoison(Attack):
         check_target(self, train)
         pool = np.flatnonzero(train.labels == self.target) if self.clean_label else np.arange(len(train))
         count = round(ratio * len(train))
+        if not count and ratio:
+            raise UserError(f"ratio {ratio:g} asks for none of the {len(train)} images")
         if count > len(pool):
             raise UserError(
                 f"ratio {ratio:g} asks for {count} images of class {self.target}, which has {len(pool)}: "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workflow_scripts.common import catalog
-from workflow_scripts.common.errors import UserError, join_names, show
+from workflow_scripts.common.errors import UserError, join_names, repeat, show
 from workflow_scripts.common.fields import RANGES, Field
 
 SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
@@ -78,7 +78,7 @@ def as_list(value: Any, where: str) -> list[Any]:
 
 def refuse_twice(found: Sequence[Any], where: str) -> None:
     """UserError if a thing stands there twice: one of them would be dropped."""
-    twice = [text for text, count in Counter(map(repr, found)).items() if count > 1]
+    twice = [text for text, count in Counter(map(repeat, found)).items() if count > 1]
     if twice:
         raise UserError(f"{where}: {twice[0]:.80} stands there twice")
 
@@ -119,6 +119,7 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
             f"{join_names(catalog.list_methods('datasets'))}"
         )
     try:
+        catalog.check_name("datasets", entry["loader"])
         if "reference" in entry:
             entry["reference"] = REFERENCE.read(entry["reference"])
         resolved = _resolve_loader(entry)

@@ -1,5 +1,6 @@
 """YAML that people write, read strictly: nothing in it is overridden or expanded without end."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from workflow_scripts.common import files
 LARGEST = 256 * 1024
 """Bytes."""
 MOST = 100_000
-"""Values, those behind an alias counted each time that it stands there."""
-DEEPEST = 50
+"""Keys and values, those behind an alias counted each time that it stands there."""
+DEEPEST, DIGITS = 50, 1000
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,16 +35,20 @@ def read_yaml(path: str | Path) -> Any:
         content = Path(path).read_bytes()
         if len(content) > LARGEST:
             raise ValueError(f"{len(content)} bytes; it may have {LARGEST}")
-        value = yaml.load(content, _Loader)  # noqa: S506  (a SafeLoader)
-        for count, depth in enumerate(_walk(value, 0)):
+        loader = _Loader(content)
+        node = loader.get_single_node()
+        for count, (part, depth) in enumerate(_walk(node, 0)):  # before it is built: merged keys expand there
             if count > MOST or depth > DEEPEST:
                 raise ValueError(f"more than {MOST} values, or more than {DEEPEST} within each other")
-        return value
+            if part.tag.endswith(":int") and len(part.value) > DIGITS:
+                raise ValueError(f"line {part.start_mark.line + 1}: a number of more than {DIGITS} digits")
+        return loader.construct_document(node) if node else None
 
 
-def _walk(value: Any, depth: int) -> Iterator[int]:
-    """The depth of each value; one that holds itself has no end."""
-    yield depth
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
+def _walk(node: yaml.Node, depth: int) -> Iterator[tuple[yaml.Node, int]]:
+    """Each node with its depth; one that holds itself has no end."""
+    yield node, depth
+    if isinstance(node, yaml.CollectionNode):
+        pairs = isinstance(node, yaml.MappingNode)
+        for part in itertools.chain.from_iterable(node.value) if pairs else node.value:
             yield from _walk(part, depth + 1)

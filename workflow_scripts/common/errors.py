@@ -3,13 +3,32 @@
 from typing import Any
 
 
+LONGEST = 1500
+"""Characters of a message."""
+
+
 class UserError(ValueError):
-    """Something that a user wrote or supplied is wrong: what, where, and what would be right, in a line or two."""
+    """Something that a user wrote or supplied is wrong: what, where, and what would be right, in a line or two.
+
+    It repeats what stood in a file: what does not print is escaped, and of what is too long the middle left out.
+    """
+
+    def __init__(self, text: str):
+        line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} ... {line[-490:]}")
+
+
+def repeat(value: Any) -> str:
+    """A value as Python writes it, but for whole numbers that it refuses to write."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def show(value: Any) -> str:
     """A value as it was written, cut where it is long."""
-    text = repr(value)
+    text = repeat(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -106,14 +106,17 @@ class Field:
                 {"true": True, "false": False}[str(value).lower()] if str(value).lower() in ("true", "false") else None
             )
         if self.type is str:
-            return value if isinstance(value, str) else None
+            return value if isinstance(value, str) and b"\0" not in value.encode() else None
         return _to_whole(value) if self.type is int else _to_number(value)
 
 
 def _to_number(value: Any) -> float | None:
-    """YAML reads 1e-3 as a text: a text that is a number is that number."""
-    number = None if isinstance(value, bool) else float(value)
-    return number if number is not None and math.isfinite(number) else None
+    """YAML reads 1e-3 as a text: a text that is a number is that number; a whole one must be one of a float, too."""
+    if isinstance(value, bool | bytes):
+        return None
+    written = int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() else value
+    number = float(written)
+    return number if math.isfinite(number) and (number == written or isinstance(written, str)) else None
 
 
 def _to_whole(value: Any) -> int | None:

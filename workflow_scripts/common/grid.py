@@ -95,21 +95,24 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
         return "0"
     if not ratio:
         raise UserError(f"grid: ratio is 0 for {name}; it must be above 0 and at most 1")
-    counts = _find_class_counts(dataset, config)
-    target = catalog.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
-    if counts and target >= len(counts):
-        raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
-    if (
-        counts
-        and catalog.describe("attacks", name).traits.get("clean_label")
-        and round(ratio * sum(counts)) > counts[target]
-    ):
-        raise UserError(
-            f"grid: {name} is clean-label and ratio {ratio:g} asks for {round(ratio * sum(counts))} images of class "
-            f"{target}, which has {counts[target]} in {dataset}: the ratio may be at most "
-            f"{counts[target] / sum(counts):.4f}"
-        )
+    if counts := _find_class_counts(dataset, config):
+        _check_counts(spelling, ratio, dataset, counts, config)
     return format_ratio(ratio)
+
+
+def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[int], config: Config) -> None:
+    """UserError where there is no such class, or where the ratio asks for no image or for more than there are."""
+    name, payload = catalog.method_name(spelling), round(ratio * sum(counts))
+    target = catalog.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
+    if target >= len(counts):
+        raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
+    if not payload:
+        raise UserError(f"grid: ratio {ratio:g} asks for none of the {sum(counts)} images of {dataset}")
+    if catalog.describe("attacks", name).traits.get("clean_label") and payload > counts[target]:
+        raise UserError(
+            f"grid: {name} is clean-label and ratio {ratio:g} asks for {payload} images of class {target}, which has "
+            f"{counts[target]} in {dataset}: the ratio may be at most {counts[target] / sum(counts):.4f}"
+        )
 
 
 def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Config) -> None:

@@ -1,0 +1,267 @@
+"""Wrong inputs, drawn by Hypothesis: values of every type at every place of a document, bytes, columns; and what a reader
+owes whatever it is given."""
+
+import datetime
+import math
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from hypothesis import HealthCheck, Phase, configuration, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.common.errors import UserError
+
+INPUTS = int(os.environ.get("WRONG_INPUTS", "0"))
+SECONDS = 2.0
+"""Of the processor, in which a reader is done, however busy the machine is."""
+LONGEST = 2000
+"""Characters of a message."""
+REFUSED: Any = object()
+T = TypeVar("T")
+Place = tuple[Any, ...]
+
+configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # no folder in the checkout
+
+
+def inputs(count: int) -> settings:
+    """How many inputs a generator draws: `count`, the same each time; or WRONG_INPUTS, others each time."""
+    return settings(
+        max_examples=INPUTS or count,
+        derandomize=not INPUTS,
+        database=None,
+        deadline=None,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class Hang(BaseException):
+    """No Exception: a reader would take it for the file's fault."""
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """A block that has SECONDS."""
+
+    def stop(*args: object) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def ask(read: Callable[[], T], *names: str, made: bool = False) -> T:
+    """What `read` returns; REFUSED where it refuses as it should, in two lines at most that have one of the names, and
+    that say to remove nothing but what was made here. Any other error goes through."""
+    try:
+        with in_time():
+            return read()
+    except UserError as error:
+        text = str(error)
+        assert len(text.splitlines()) <= 2 and text.isprintable() and len(text) <= LONGEST, text
+        assert any(name in text for name in names), text
+        assert made or "remove it" not in text, text
+        return REFUSED  # type: ignore[no-any-return]
+
+
+def is_same(given: Any, found: Any) -> bool:
+    """Whether a field's value is what was written: nothing rounded, clipped or cut off."""
+    if isinstance(found, tuple):
+        parts = given.split("x") if isinstance(given, str) else given if isinstance(given, list) else [given]
+        return len(parts) == len(found) and all(map(is_same, parts, found))
+    if isinstance(found, bool) or isinstance(given, bool):
+        return str(given).lower() == str(found).lower()
+    if isinstance(found, int | float):
+        number = (float(given) if "." in given or "e" in given.lower() else int(given)) if _is_text(given) else given
+        return isinstance(number, int | float) and number == found
+    return type(given) is type(found) and given == found
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+NUMBERS: Sequence[Any] = (
+    *(0, 1, 2, 3, 7, -1, 255, 256, 1000, 2**31 - 1, 2**31, 2**53 + 1, 2**63, 2**64, 10**400, -(10**400)),
+    *(0.0, -0.0, 0.1, 0.3, 0.5, 0.99, 1.0, 1.5, 2.0, 5e-324, 1e-5, 1e22, 1e308, math.nan, math.inf, -math.inf),
+)
+TEXTS = (
+    *("", " ", "\n", "a\nb\nc", "\0", "\x1b[31m", "\r", "\u2028", "\ud800", "ä", "größe", "\ufeff", "x" * 300, "y" * 5000),
+    *("1", "0", "-1", "1.5", "1e-3", "1_0", " 7 ", "0x10", "010", "٣", "nan", "inf", "1e400", "9007199254740993"),
+    *("1x2", "2x2x2", "1x", "x", "true", "FALSE", "No", "~", "null", "<<", "=", "*", "**", "a**", "[", "[!", "o?e", "one"),
+    *("ft", "none", "badnets", "sig", "clp", "heatmap", "digits", "preact_small", "preact_resnet18", "probe", "simclr"),
+    *("ft+lr~0.5", "ft+lr~1+lr~2", "ft+lr", "+", "ft+", "probe+extractor~simclr", "digits+reserve~0.2", "random"),
+    *("../one", "/dev/zero", "/etc/passwd", ".", "a/b", "acc", "asr", "defense", "attack", "paired", "kind"),
+)
+OTHERS = (
+    *(None, True, False, datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1, 12), b"", b"1", b"\xff\0"),
+    *([], {}, [[]], [{}], {"": None}, [None], [1, 1], [1, 1.0], ["a", "a"], [1, [2, [3, [4]]]], {"a": {"b": {"c": 1}}}),
+    *(list(range(100)), {str(i): i for i in range(100)}, [True, 1], [0.5, "0.5"], [1, 2], [[1, 2], "2x2"], {1, 2}),
+)
+KEYS = st.one_of(st.sampled_from([*TEXTS, 0, 1, None, True, 0.5, math.nan, datetime.date(2020, 1, 1), b"k"]), st.text())
+SCALARS = st.one_of(
+    st.sampled_from(NUMBERS),
+    st.sampled_from(TEXTS),
+    st.sampled_from(OTHERS),
+    st.integers(),
+    st.integers(0, 60),
+    st.floats(),
+    st.floats(0, 1),
+    st.text(max_size=20),
+    st.text("0123456789._-+exX", max_size=8),
+    st.dates(),
+    st.binary(max_size=8),
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=5
+)
+GONE: Any = object()
+
+
+def places(document: Any, place: Place = ()) -> Iterator[Place]:
+    """Where each value of a document stands: the keys and positions that lead there."""
+    yield place
+    parts = document.items() if isinstance(document, dict) else enumerate(document) if _is_list(document) else ()
+    for key, part in parts:
+        yield from places(part, (*place, key))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def find(document: Any, place: Place) -> Any:
+    """The value at a place."""
+    for key in place:
+        document = document[key]
+    return document
+
+
+def put(document: Any, place: Place, value: Any) -> Any:
+    """The document with another value at a place, or with nothing there that is GONE."""
+    if not place:
+        return value
+    key, *rest = place
+    pairs = dict(enumerate(document) if _is_list(document) else document.items())
+    pairs[key] = put(pairs.get(key), tuple(rest), value)
+    kept = {key: part for key, part in pairs.items() if part is not GONE}
+    return list(kept.values()) if _is_list(document) else kept
+
+
+@st.composite
+def changed(draw: st.DrawFn, document: Any, values: st.SearchStrategy[Any] = VALUES) -> Any:
+    """The document with another value, another key, one more or one less, at one or two places."""
+    for _ in range(draw(st.integers(1, 2))):
+        place = draw(st.sampled_from(list(places(document))))
+        old = find(document, place)
+        match draw(st.sampled_from(["value", "value", "near", "near", "key", "drop", "add"])):
+            case "key" if place and isinstance(find(document, place[:-1]), dict):
+                document = put(put(document, place, GONE), (*place[:-1], draw(KEYS)), old)
+            case "drop" if place:
+                document = put(document, place, GONE)
+            case "add" if isinstance(old, dict):
+                document = put(document, (*place, draw(KEYS)), draw(values))
+            case "add" if isinstance(old, list):
+                document = put(document, place, [*old, draw(values | st.sampled_from(old or [None]))])
+            case "near":
+                document = put(document, place, draw(st.sampled_from(_find_near(old))))
+            case _:
+                document = put(document, place, draw(values))
+    return document
+
+
+def _find_near(value: Any) -> list[Any]:
+    """What somebody may have written who meant this value, or nearly it."""
+    near = [str(value), [value], [value, value], {str(value)[:50]: value}, {str(value)[:50]: {}}, f" {value}"]
+    if isinstance(value, int | float) and math.isfinite(value):
+        near += [value + 1, value / 2, -value, float(value), int(value), f"{value!r}0", [value, value + 1, value / 3]]
+    return near
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes, snippets: Sequence[bytes] = (b"\0", b"\xff" * 4)) -> bytes:
+    """The bytes cut off, with some of them flipped, left out or twice there, or with a snippet among them."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, max(0, len(content) - 1)))
+        stop = start + draw(st.integers(1, 40))
+        match draw(st.sampled_from(["cut", "flip", "flip", "leave out", "twice", "snippet", "snippet"])):
+            case "cut":
+                content = content[:start]
+            case "flip":
+                content = content[:start] + bytes([draw(st.integers(0, 255))]) + content[start + 1 :]
+            case "leave out":
+                content = content[:start] + content[stop:]
+            case "twice":
+                content = content[:stop] + content[start:]
+            case "snippet":
+                content = content[:start] + draw(st.sampled_from(snippets)) + content[start:]
+    return content
+
+
+TYPES: Sequence[pa.DataType] = (
+    *(pa.int8(), pa.int32(), pa.int64(), pa.uint8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.bool_()),
+    *(pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.binary(4), pa.binary(48), pa.null()),
+    *(pa.date32(), pa.timestamp("ns"), pa.duration("s"), pa.decimal128(10, 2), pa.list_(pa.int64())),
+    *(pa.struct([("bytes", pa.binary()), ("path", pa.string())]), pa.map_(pa.string(), pa.int64())),
+    *(pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.int64())),
+)
+BAD = (-1, 3, 99, 2**31, -(2**63), 2**63 - 1, math.nan, math.inf, -0.5, 1e300, "", "train", "a\nb", b"", b"\x89PNG", True)
+
+
+@st.composite
+def changed_table(draw: st.DrawFn, table: pa.Table) -> pa.Table:
+    """The table with a column or rows that are not what they were: missing, renamed, of another type, empty in places,
+    out of range, in another order."""
+    name = draw(st.sampled_from(table.column_names))
+    at, old = table.column_names.index(name), table[name].to_pylist()
+    row = draw(st.integers(0, len(table) - 1))
+    match draw(st.sampled_from(["drop", "rename", "twice", "type", "type", "null", "bad", "bad", "rows", "none", "more"])):
+        case "drop":
+            return table.drop_columns([name])
+        case "rename":
+            other = draw(st.sampled_from(["a\nb\nc", "", "x" * 3000, "\x1b[31m", name.upper()]))
+            return table.rename_columns([other if column == name else column for column in table.column_names])
+        case "twice":
+            return table.append_column(name, table[name])
+        case "type":
+            return table.set_column(at, name, draw(st.sampled_from(_find_casts(table[name]))))
+        case "null":
+            values = [None if place == row else value for place, value in enumerate(old)]
+            return table.set_column(at, name, pa.array(values, table[name].type))
+        case "bad":
+            bad = [_try_array(old[:row] + [value] + old[row + 1 :], table[name].type) for value in BAD]
+            return table.set_column(at, name, draw(st.sampled_from([array for array in bad if array is not None])))
+        case "rows":
+            return table.take(draw(st.permutations(range(len(table)))))
+        case "none":
+            return table.slice(0, draw(st.integers(0, len(table) - 1)))
+    return pa.concat_tables([table, table.slice(row, 1)])
+
+
+def _find_casts(column: pa.ChunkedArray) -> list[pa.Array]:
+    """The column in each type that can hold what it holds, or that its numbers of rows are enough for."""
+    values = column.to_pylist()
+    found = [_try_array(values, kind) for kind in TYPES]
+    found += [_try_array(list(range(len(values))), kind) for kind in TYPES]
+    found += [_try_array([str(value) for value in values], kind) for kind in TYPES]
+    return [array for array in (*found, pa.nulls(len(values))) if array is not None]
+
+
+def _try_array(values: list[Any], kind: pa.DataType) -> pa.Array | None:
+    try:
+        if pa.types.is_dictionary(kind):
+            return pa.array(values, kind.value_type).dictionary_encode()
+        return pa.array(values, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
+        return None
