@@ -35,7 +35,7 @@ class FeatureRank(Analysis):
 
     stage: 0 for the inputs of the classifier, otherwise the output of `layer{stage}`.
     size: images of each set at most; every: epochs between measurements, the last is always measured.
-    neighbours: of the estimate of the local dimension; dimensions: values of k.
+    neighbors: of the estimate of the local dimension; dimensions: values of k.
     """
 
     stage: Whole = 0

@@ -42,7 +42,8 @@ class FlipEnergy(Analysis):
     Measured: the smallest of `AMPLITUDES` at which half of the triggered images of class +1 flip behind the filter
     itself. Rows of arm, share (ρ), weight (c), draw, predicted, measured (null: never).
 
-    noise: standard deviation of every coordinate; decay: a_(j+1) / a_j.
+    dimension: of the space; natural: n; noise: standard deviation of every coordinate; decay: a_(j+1) / a_j;
+    batch_size: B; draws: of each share.
     """
 
     batch_size: Count = 128

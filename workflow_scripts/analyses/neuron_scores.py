@@ -38,7 +38,7 @@ class NeuronScores(Analysis):
     by TAC over its mean in the layer).
 
     Defenses score convolutions, normalisations or features; here all of them speak of the filters of convolutions and
-    the neurons of hidden linear layers (`pruning.scores.neurons`), with the TAC of these. `last` names the layer that
+    the neurons of hidden linear layers, with the TAC of these. `last` names the layer that
     makes the head's inputs; `order` is equal for equal orders. No rows, and the reason as `skipped`, where there is
     nothing to compare.
     """

@@ -31,7 +31,7 @@ class SingularEmbedding(Analysis):
     directions, and from the others. The features are the inputs of the classifier, of clean and triggered test images
     together. Rows of part (top, rest), x, y, index, label (true), triggered.
 
-    size: images in all; triggered: their share, less where there are not so many.
+    size: images in all; triggered: their share, less where there are not so many; perplexity: of t-SNE.
     """
 
     k: Count = 10

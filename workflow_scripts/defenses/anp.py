@@ -33,7 +33,8 @@ class AdversarialNeuronPruning(HoldoutDefense):
     those of hidden linear layers, their weights all inputs' and the bias.
 
     eps: how far the weights are perturbed, relatively; alpha: the weight of the unperturbed loss; steps of the masks
-    at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall. selection:
+    at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall; grid: the
+    step between two thresholds. selection:
     `random` silences as many neurons, drawn among all.
 
     Differences: lr is the paper's 0.2 (BackdoorBench runs 0.01). The threshold is the last of 0, 0.05, … 0.95 before

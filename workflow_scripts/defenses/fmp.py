@@ -28,10 +28,10 @@ class FeatureMapPruning(FineTuningDefense):
     """Zero the feature maps whose displacement by a small change of the image costs most accuracy, then fine-tune
     (Huang, Bu; ICLR 2024, arXiv 2307.11565).
 
-    epsilon: how far images move to displace a map, start: how far at random before, both in 1/255; samples: that many
-    images of the holdout are moved. Of each layer's N maps floor(N / p) go, those of the lowest accuracy. Neurons of
-    hidden linear layers are maps too. selection: `random` draws as many of each layer, so that as many channels fall
-    silent: what is one summand of several does not.
+    method: one step (`fgsm`), or two of which the worse counts (`pgd`); epsilon: how far images move to displace a map,
+    start: how far at random before, both in 1/255; samples: that many images of the holdout are moved. Of each layer's
+    N maps floor(N / p) go, those of the lowest accuracy. Neurons of hidden linear layers are maps too. selection:
+    `random` draws as many of each layer, so that as many channels fall silent: what is one summand of several does not.
 
     Differences from the release, which ships no values of epsilon and start: images are moved in [0, 1], before their
     normalisation, 512 of them (there 32), and equal accuracies are told apart by the mean loss. gamma becomes 0 only

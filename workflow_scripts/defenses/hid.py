@@ -29,7 +29,8 @@ class HolderIterativeDefense(HolderPruningDefense):
     images that it still believes, and learn features and head from these, the others unlabelled (ICLR 2025 submission
     yJduhi9mDQ, withdrawn; its authors publish no code).
 
-    ssl_epochs of SimCLR, as DBD has it; its other fields are those of `Contrastive`. In each of the rounds: head_epochs
+    ssl_epochs of SimCLR, as DBD has it, on views that are crops of at least ssl_crop_scale of the area, mirrored every
+    other time if ssl_flip, and blurred as often as ssl_blur says. In each of the rounds: head_epochs
     of a new head with hidden layers of these widths; of each published class the `fraction` of lowest loss, those not
     predicted as published left out; semi_epochs over what was selected, by `semi`. The fraction grows by fraction_step
     each round, which is this project's reading: at 0 as many are believed in each. Where less than the share `settled`

@@ -36,7 +36,10 @@ class TwoStageDefense(HoldoutDefense):
     weights are pooled, none at 0; m: the share of the pool, of largest change, that is zeroed. selection: `random`
     pools as many neurons drawn among all, `random_in_layer` as many of each layer. reinit: `v3` is that; `v1` zeroes
     all weights of those neurons; `v2` as many weights as v3, the most changed of the whole network; `random` draws
-    v3's weights anew as torch initialises their layer. r, alpha, norm: see `ActivenessAware`; `vanilla` is alpha = 0.
+    v3's weights anew as torch initializes their layer.
+
+    finetune: `aware` mixes the gradient with that at a point r away along it, which has the share alpha; `vanilla` is
+    alpha = 0. norm: the step to that point is r long in each tensor by itself, or in all of them together.
 
     n_rule: `paper` fits the whole holdout with n, and logs the accuracy there. `holdout` fits four fifths with each n
     of the official sweep, until one loses more than max_drop of the accuracy on the last fifth; the one before it is

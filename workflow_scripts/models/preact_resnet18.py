@@ -13,8 +13,9 @@ from workflow_scripts.networks.architecture import Architecture, Head
 
 @dataclass(frozen=True)
 class PreActResNet18(Architecture):
-    """He, Zhang, Ren, Sun; arXiv 1603.05027 (2016), in the form that the field's checkpoints have: no batch
-    normalisation before the pooling, no normalisation in the shortcuts. torchvision has post-activation ResNets only.
+    """The pre-activation network (He, Zhang, Ren, Sun; ECCV 2016, arXiv 1603.05027) in the form that the field's
+    checkpoints have: no batch normalization before the pooling, none in the shortcuts. torchvision has
+    post-activation ResNets only.
 
     width: channels of the first stage, doubled by each further one; blocks: residual blocks of each stage.
     stem: `small` is a 3x3 convolution, `large` a 7x7 of stride 2 with a max-pooling, for images of 100 pixels and more.

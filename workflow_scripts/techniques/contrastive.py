@@ -26,11 +26,11 @@ class Contrastive:
 
     projection: width of what the throw-away head gives; temperature: of NT-Xent. A view is a crop of at least
     crop_scale of the area, mirrored every other time if `flip`; in four of five, brightness, contrast and saturation
-    change by up to the share `jitter` and the hue by up to `hue` turns; `grey` and `blur` are how often a view loses
-    its colour, and its detail to a Gaussian of 0.1 to 2 pixels.
+    change by up to the share `jitter` and the hue by up to `hue` turns; `gray` and `blur` are how often a view loses
+    its color, and its detail to a Gaussian of 0.1 to 2 pixels.
 
     Differences: the learning rate falls to 0 over these epochs (BackdoorBench cuts a schedule of 1,000 off at 100);
-    crops are bilinear; colour changes come in one order, and hue is a rotation about the grey axis.
+    crops are bilinear; color changes come in one order, and hue is a rotation about the gray axis.
     """
 
     epochs: Count = 100
