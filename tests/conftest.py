@@ -1,13 +1,16 @@
 """Small data for all tests: real digits, in memory."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from checkout import copy_of_checkout, snakemake
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import Images
@@ -22,6 +25,20 @@ from workflow_scripts.training.loop import train as fit
 torch.set_num_threads(1)  # as in a job; with two, torch 2.15 corrupts memory in the backward pass of odd batches here
 
 SMALL = {"epochs": 4, "lr": 0.05, "batch_size": 32, "crop": 0, "flip": False, "schedule": "one_cycle"}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout in which the study of seconds has run."""
+    folder = copy_of_checkout(tmp_path_factory.mktemp("built"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    """A copy of that, times and all, to change."""
+    return Path(shutil.copytree(built, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="session")

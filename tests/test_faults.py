@@ -1,0 +1,130 @@
+"""What a run says, and what becomes of it when something is wrong: in the same copy of the checkout."""
+
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from checkout import TINY, VICTIM, edit, snakemake, start
+
+
+def test_a_job_says_what_it_does(built: Path) -> None:
+    """A line for each epoch, and a last one that says that it is done; nothing on the screen but Snakemake's own."""
+    logs = list((built / "results/logs").rglob("*.log"))
+    assert {path.parts[len(built.parts) + 2] for path in logs} == {
+        *("prepare_data", "poison", "train", "retrain", "implant", "defend", "evaluate", "analyze", "collect"),
+        *("tabulate", "plot"),
+    }
+    assert all(re.fullmatch(r"[\d:]{8} done in [\d.]+ s", path.read_text().splitlines()[-1]) for path in logs)
+    lines = (built / VICTIM.replace("artifacts", "logs/train")).with_suffix(".log").read_text().splitlines()
+    said = r"[\d:]{8} training: epoch 1 of 2: loss [\d.]+, accuracy [\d.]+ %, [\d.]+ s, \d+ s left"
+    assert len(lines) == 3 and re.fullmatch(said, lines[0]) and "epoch 2 of 2" in lines[1]
+
+
+def test_a_plan_fits_on_a_screen(built: Path) -> None:
+    output = snakemake(built, "-n", "--forceall")
+    assert len(output.splitlines()) <= 50 and "wildcards" not in output and re.search(r"evaluate +15", output)
+
+
+def test_a_run_says_what_there_is_to_do_and_which_cells_failed(copy: Path) -> None:
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "{}['u'] *"))
+    output = snakemake(copy, fails=True)
+    assert "backstop: tiny: 15 cells, 0 to evaluate" in output
+    assert re.search(r"backstop: about \d+ s on 2 at a time, by what such jobs have cost here\n", output)
+    log = VICTIM.replace("artifacts", "logs/defend") + "/clp.log"
+    ending = output.partition("Exiting because")[2]
+    assert re.search(rf"backstop: defend did not end; {log} ends with\s+[\d:]+ failed: KeyError: 'u'", ending)
+    assert "--config partial=true makes the tables of what there is" in ending and "Traceback" not in output
+    assert "Traceback" in (copy / log).read_text()
+
+
+def test_an_interrupted_run_ends_without_a_traceback(copy: Path) -> None:
+    shutil.rmtree(copy / "results")
+    process = start(copy)
+    deadline = time.monotonic() + 120
+    while not (copy / "results/artifacts/digits/train.parquet").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and "on user request" in output and "Traceback" not in output
+
+
+def test_data_that_are_not_there(copy: Path) -> None:
+    """They stop a study that was asked for by its name, before the first job; a pattern leaves it out."""
+    grid = TINY["grid"] | {"dataset": "lost"}
+    (copy / "studies/tinyelsewhere.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
+    grid = TINY["grid"] | {"model": "probe+extractor~clip"}
+    (copy / "studies/tinyclip.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
+    (copy / "studies/tinybroken.yaml").write_text("grid: [")
+    edit(
+        copy / "config.yaml",
+        lambda text: text.replace("datasets:", "datasets:\n  lost: {loader: parquet, file: a.parquet}"),
+    )
+    for name, message in (
+        ("tinyelsewhere", "a.parquet"),
+        ("tinyclip", "data/clip: there is no open_clip_config"),
+    ):
+        output = snakemake(copy, "-n", "--config", f"studies=[{name}]", fails=True)
+        assert message in output and "Traceback" not in output
+    for arguments in (["-n"], []):
+        output = snakemake(copy, *arguments, "--config", "studies=[tiny*]")
+        for name in ("tinyelsewhere", "tinyclip", "tinybroken"):
+            assert re.search(rf"backstop: left out: .*{name}", output)
+
+
+def test_a_killed_run_continues(copy: Path) -> None:
+    victims = [copy / VICTIM / "victim.safetensors", copy / VICTIM.replace("badnets", "wanet") / "victim.safetensors"]
+    kept = victims[1].stat().st_mtime_ns
+    shutil.rmtree(copy / VICTIM)
+    process = start(copy)
+    deadline = time.monotonic() + 120
+    while not victims[0].exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert victims[0].exists() and not list(copy.rglob(f"{VICTIM}/clp/metrics.json"))
+    snakemake(copy, "--unlock")
+    snakemake(copy)
+    assert victims[1].stat().st_mtime_ns == kept and "Nothing to be done" in snakemake(copy, "-n")
+
+
+def test_collect_refuses_what_is_stale(copy: Path) -> None:
+    """After `dvc pull`, Snakemake knows of no earlier run: whatever is newer than its inputs looks made."""
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "1.0 * self.u *"))
+    output = snakemake(
+        copy, "--rerun-triggers", "mtime", "--forcerun", "collect", "--", "results/metrics/tiny.parquet", fails=True
+    )
+    assert re.search(r"backstop: results/artifacts/.*clp/\S+ is stale", output)
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.parquet"])
+def test_collect_notices_a_file_in_anothers_place(copy: Path, name: str) -> None:
+    """Of the same size and time, as `cp -p` leaves it: neither that of the cell, nor what the cell was evaluated on."""
+    own, other = (copy / VICTIM / defense / name for defense in ("clp", "abl"))
+    times = own.stat()
+    shutil.copy(other, own)
+    os.utime(own, ns=(times.st_atime_ns, times.st_mtime_ns))
+    output = snakemake(copy, "--forcerun", "collect", "--", "results/metrics/tiny.parquet", fails=True)
+    assert re.search(rf"backstop: results/artifacts/.*clp/{name} is stale", output)
+
+
+def test_a_users_mistake_is_a_line_and_no_traceback(copy: Path) -> None:
+    edit(copy / "studies/tiny.yaml", lambda text: text.replace("- clp", "- clap"))
+    output = snakemake(copy, "-n", fails=True)
+    assert "backstop: studies/tiny.yaml: no 'clap' among the defenses; there are: abl, anp, clean, clp" in output
+    assert "Traceback" not in output
+
+
+def test_a_broken_file_is_a_line_and_no_traceback(copy: Path) -> None:
+    holdout = copy / "results/artifacts/digits/train.parquet"
+    holdout.write_bytes(holdout.read_bytes()[:1000])
+    goal = "results/artifacts/digits/holdout/seed~0.parquet"
+    output = snakemake(copy, "--forcerun", "draw_holdout", "--", goal, fails=True)
+    assert "backstop: results/artifacts/digits/train.parquet: not a readable Parquet file" in output
+    assert "Traceback" not in output
