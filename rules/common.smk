@@ -23,9 +23,9 @@ def log_of(rule, folder):
 
 
 try:
-    CONFIG = configuration.read(config)
     for path in workflow.configfiles:
         read_yaml(path)    # Snakemake takes the last of two equal keys
+    CONFIG = configuration.read(config)
     ASKING = studies.read(CONFIG)
 except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None

@@ -16,7 +16,7 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough, 
 try:
     read = config.read(yaml.safe_load(CONFIG.read_text(encoding="utf-8")) or {}) if CONFIG.exists() else NO_CONFIG
     print(write_listing(sys.argv[1:], read))
-except yaml.YAMLError as error:
-    sys.exit(f"backstop: {CONFIG}: not YAML: {' '.join(str(error).split())}")
 except UserError as error:
     sys.exit(f"backstop: {error}")
+except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+    sys.exit(f"backstop: {CONFIG}: not YAML: {' '.join(str(error).split())}")

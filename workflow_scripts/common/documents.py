@@ -37,18 +37,22 @@ def read_yaml(path: str | Path) -> Any:
             raise ValueError(f"{len(content)} bytes; it may have {LARGEST}")
         loader = _Loader(content)
         node = loader.get_single_node()
-        for count, (part, depth) in enumerate(_walk(node, 0)):  # before it is built: merged keys expand there
+        if node is None:
+            return None
+        for count, (part, depth) in enumerate(_walk(node)):  # before it is built: merged keys expand there
             if count > MOST or depth > DEEPEST:
                 raise ValueError(f"more than {MOST} values, or more than {DEEPEST} within each other")
             if part.tag.endswith(":int") and len(part.value) > DIGITS:
                 raise ValueError(f"line {part.start_mark.line + 1}: a number of more than {DIGITS} digits")
-        return loader.construct_document(node) if node else None
+        return loader.construct_document(node)
 
 
-def _walk(node: yaml.Node, depth: int) -> Iterator[tuple[yaml.Node, int]]:
+def _walk(node: yaml.Node) -> Iterator[tuple[yaml.Node, int]]:
     """Each node with its depth; one that holds itself has no end."""
-    yield node, depth
-    if isinstance(node, yaml.CollectionNode):
-        pairs = isinstance(node, yaml.MappingNode)
-        for part in itertools.chain.from_iterable(node.value) if pairs else node.value:
-            yield from _walk(part, depth + 1)
+    waiting = [(node, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        yield node, depth
+        if isinstance(node, yaml.CollectionNode):
+            pairs = isinstance(node, yaml.MappingNode)
+            waiting += [(part, depth + 1) for part in (itertools.chain(*node.value) if pairs else node.value)]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 LONGEST = 1500
 """Characters of a message."""
 
@@ -19,11 +18,11 @@ class UserError(ValueError):
 
 
 def repeat(value: Any) -> str:
-    """A value as Python writes it, but for whole numbers that it refuses to write."""
+    """A value as Python writes it, if it does: of a whole number of more digits than 4,300 it refuses to."""
     try:
         return repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__} too long to write>"
 
 
 def show(value: Any) -> str:

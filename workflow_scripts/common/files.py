@@ -55,7 +55,19 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read JSON; UserError if it is none."""
     with reading_artifact(path, "JSON"):
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; ValueError if it is none, or says a key twice."""
+    return json.loads(text, object_pairs_hook=_to_dict)
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"one of the keys {', '.join(found)[:60]} stands there twice")
+    return found
 
 
 def write_table(path: str | Path, table: pa.Table, about: Mapping[str, Any] | None = None) -> None:
@@ -77,6 +89,7 @@ def read_table(path: str | Path, schema: pa.Schema = ANY) -> tuple[pa.Table, dic
         check_columns(file.schema_arrow, schema)
         table = file.read()  # `read_table` would import pyarrow.dataset and pandas
         table.validate(full=True)
+        refuse_empty(table, schema)
         return table, parse_about(table.schema.metadata)
 
 
@@ -89,9 +102,30 @@ def check_columns(found: pa.Schema, wanted: pa.Schema) -> None:
             raise ValueError(f"its column {part.name} {held}; it must be {part.type}")
 
 
+def refuse_empty(table: pa.Table | pa.RecordBatch, schema: pa.Schema) -> None:
+    """ValueError if a cell is empty in a column of the schema that may have none."""
+    if empty := [part.name for part in schema if not part.nullable and table[part.name].null_count]:
+        raise ValueError(f"its column {empty[0]} has empty cells")
+
+
+def check_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """ValueError if a column of the schema is missing in these rows, or would change one of its values."""
+    table = pa.Table.from_pylist(rows, schema)
+    refuse_empty(table, schema)
+    for key in schema.names:
+        for written, read in zip((row[key] for row in rows), table[key].to_pylist(), strict=True):
+            if isinstance(written, bool) != isinstance(read, bool) or (written != read and written == written):
+                raise ValueError(f"its {key} is {written!r:.60}; it must be {schema.field(key).type}")
+
+
+def require(schema: pa.Schema, *columns: str) -> pa.Schema:
+    """The schema without empty cells in these columns; in all, if none are named."""
+    return pa.schema([part.with_nullable(part.name not in (columns or schema.names)) for part in schema])
+
+
 def parse_about(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """What stands under the metadata key; ValueError if that is no JSON object."""
-    found = json.loads((metadata or {}).get(KEY.encode(), b"{}"))
+    found = parse_json((metadata or {}).get(KEY.encode(), b"{}"))
     if not isinstance(found, dict):
         raise ValueError(f"its metadata is no JSON object: {found!r:.60}")
     return found
@@ -190,8 +224,7 @@ def read_images(path: str | Path) -> tuple[Images, dict[str, Any]]:
 
 def image_schema(shape: tuple[int, int, int]) -> pa.Schema:
     """The columns of images (H, W, C)."""
-    columns = {"index": pa.int64(), "label": pa.int64(), "image": pa.binary(math.prod(shape))}
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+    return require(pa.schema({"index": pa.int64(), "label": pa.int64(), "image": pa.binary(math.prod(shape))}))
 
 
 def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -201,11 +234,12 @@ def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndar
     start = 0
     for batch in file.iter_batches(batch_size=ROWS, columns=["index", "label", "image"]):
         stop = start + len(batch)
-        if empty := [key for key in batch.schema.names if batch.column(key).null_count]:
-            raise ValueError(f"its column {empty[0]} has empty cells")
+        refuse_empty(batch, image_schema(shape))
         images[start:stop] = to_pixels(batch.column("image"), shape)
         labels[start:stop], index[start:stop] = (_int64(batch.column(key)) for key in ("label", "index"))
         start = stop
+    if start < count:
+        raise ValueError(f"it has {start} rows of {count}")
     return images, labels, index
 
 
@@ -225,8 +259,10 @@ def reading(path: str | Path, kind: str, remedy: str = "") -> Iterator[None]:
     """A block that reads `path` and does nothing else: one clear UserError, with the remedy, whatever is wrong."""
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        if str(Path(path)) in str(error):
+            raise
+        raise UserError(f"{path}: {error}{remedy}") from None
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except Exception as error:

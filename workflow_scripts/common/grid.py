@@ -42,16 +42,12 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
     ratios = [RATIO.read(ratio) for ratio in asked["ratio"]]
     refuse_twice(ratios, "grid: ratio")
     refuse_twice(seeds, "grid: seed")
+    _expand_axis("attack", asked["attack"], {})
     for dataset, attack, ratio in itertools.product(datasets, asked["attack"], ratios):
         settings = config.settings_of(dataset)
         replaced = settings if config.dataset else {}
-        models = [
-            s
-            for entry in asked["model"]
-            for s in expand_spellings("models", entry, settings, replaced.get("replace_models", {}))
-        ]
-        defenses = [s for entry in asked["defense"] for s in expand_spellings("defenses", entry, settings)]
-        refuse_twice([spelled.name for spelled in defenses], "grid: defense")
+        models = _expand_axis("model", asked["model"], settings, replaced.get("replace_models"))
+        defenses = _expand_axis("defense", asked["defense"], settings)
         for spelled in expand_spellings("attacks", attack, settings):
             largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelled.path), math.inf)
             share = _check_attack(spelled.path, min(ratio, largest), dataset, config)
@@ -63,6 +59,17 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
                 yield Asked(cell, cell._replace(model=model.name, attack=spelled.name, defense=defense.name))
 
 
+def _expand_axis(
+    axis: str, entries: Sequence[Any], settings: Mapping[str, Any], replaced: Mapping[str, str] | None = None
+) -> list[Spelled]:
+    """The methods of an axis. UserError where one stands there twice, unless one is put in place of several."""
+    kind = catalog.KIND_OF_AXIS[axis]
+    found = [spelled for entry in entries for spelled in expand_spellings(kind, entry, settings, replaced)]
+    if not replaced:
+        refuse_twice([spelled.name for spelled in found], f"grid: {axis}")
+    return found
+
+
 def expand_spellings(
     kind: str, entry: Any, settings: Mapping[str, Any], replaced: Mapping[str, str] | None = None
 ) -> Iterator[Spelled]:
@@ -70,6 +77,8 @@ def expand_spellings(
     say anyway."""
     if isinstance(entry, str):
         entry = dict([catalog.parse_spelling(entry)])
+    if entry == {}:
+        raise UserError(f"grid, {kind}: {{}} names none of them")
     for method, fields in check_mapping(entry, f"grid, {kind}").items():
         name = (replaced or {}).get(method, method)
         chosen = check_mapping(fields, f"grid, {method}")

@@ -27,13 +27,14 @@ class ImageFormat:
         """The inverse of `as_json`; other keys are ignored. ValueError if it is no format of images."""
         if missing := [key for key in ("shape", "classes", "mean", "std") if not isinstance(about.get(key), list)]:
             raise ValueError(f"no images of this pipeline: its metadata has no {missing[0]}")
-        height, width, channels = (int(length) for length in about["shape"])
-        form = cls((height, width, channels), *(tuple(about[key]) for key in ("classes", "mean", "std")))
-        if min(form.shape) < 1 or not all(isinstance(name, str) for name in form.classes):
-            raise ValueError(f"its metadata is of images of shape {form.shape} and classes {form.classes!r:.60}")
-        if not (len(form.mean) == len(form.std) == channels and min(form.std) > 0 and math.isfinite(sum(form.mean))):
-            raise ValueError(f"its metadata has mean {form.mean} and std {form.std} for {channels} channels")
-        return form
+        shape, classes, mean, std = (about[key] for key in ("shape", "classes", "mean", "std"))
+        lengths = [length for length in shape if type(length) is int and length > 0]
+        if not (len(lengths) == len(shape) == 3 and all(isinstance(name, str) for name in classes)):
+            raise ValueError(f"its metadata is of images of shape {shape!r:.60} and classes {classes!r:.60}")
+        numbers = [value for value in (*mean, *std) if type(value) in (int, float) and math.isfinite(value)]
+        if not (len(mean) == len(std) == len(numbers) / 2 == shape[2] and min(std) > 0):
+            raise ValueError(f"its metadata has mean {mean!r:.60} and std {std!r:.60} for {shape[2]} channels")
+        return cls((shape[0], shape[1], shape[2]), tuple(classes), tuple(mean), tuple(std))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _read_seconds(path: Path) -> float | None:
     """None of a file that is none: an estimate is no reason to stop."""
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

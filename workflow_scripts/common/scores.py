@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from workflow_scripts.common import files
 
-SCHEMA = pa.schema({"index": pa.int64(), "score": pa.float64(), "flagged": pa.bool_()})
+SCHEMA = files.require(pa.schema({"index": pa.int64(), "score": pa.float64(), "flagged": pa.bool_()}))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import METRICS, Asked, Cell, Study, Table, clean_cell, is_in_training
-from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping
+from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
 from workflow_scripts.common.documents import read_yaml
 from workflow_scripts.common.errors import UserError, join_names, show
 from workflow_scripts.common.grid import MOST, expand_grid, expand_spellings
@@ -56,7 +57,9 @@ def read(config: Config) -> Asking:
 
 def _find_files(pattern: str) -> list[Path]:
     """The files of the studies of this name or pattern; UserError if there are none."""
-    found = sorted(FOLDER.glob(f"{pattern}.yaml")) if re.fullmatch(PATTERN, pattern) else []
+    found: list[Path] = []
+    with suppress(ValueError, OSError):  # a name of too many characters, ** in one
+        found = sorted(FOLDER.glob(f"{pattern}.yaml")) if re.fullmatch(PATTERN, pattern) else []
     if not found:
         known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
         raise UserError(f"no study {show(pattern)} in {FOLDER}/; there are: {join_names(known)}")
@@ -117,7 +120,7 @@ def _name_study(path: Path, raw: dict[str, Any], config: Config) -> tuple[str, s
     if not re.fullmatch(NAME, name) or len(name) > catalog.LONGEST:
         raise UserError("its results bear a study's name, which may be of letters, digits, _ and -; rename the file")
     title = raw.get("title", name)
-    if not isinstance(title, str) or not title.strip() or "\n" in title:
+    if not isinstance(title, str) or not title.strip() or not title.isprintable():
         raise UserError(f"title is {show(title)}; it must be a line of text")
     first = Path(name).parts[0]
     if len(Path(name).parts) > 1 and first in config.datasets:
@@ -196,4 +199,5 @@ def _read_spellings(kind: str, raw: Any, key: str) -> tuple[str, ...]:
             raise UserError(f"{kind}: {key} is missing or no name; there are: {join_names(catalog.list_methods(kind))}")
         fields = {k: v for k, v in given.items() if k != key}
         found.append(catalog.canonical_spelling(kind, given[key], fields, {}))
+    refuse_twice(found, kind)
     return tuple(found)

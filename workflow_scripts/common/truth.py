@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.common import files
-from workflow_scripts.common.images import ImageFormat, Images
+from workflow_scripts.common.images import ImageFormat, Images, check_labels
 
 
 @dataclass(frozen=True)
@@ -86,24 +86,38 @@ def read(path: str) -> Truth:
 
 def _schema(shape: tuple[int, int, int]) -> pa.Schema:
     """Its columns, for triggered images (H, W, C); training images have no image, test images no role."""
-    kinds = {"split": pa.string(), "index": pa.int64(), "role": pa.string(), "label": pa.int64()}
-    return pa.schema({**kinds, "original_label": pa.int64(), "image": pa.binary(math.prod(shape))})
+    numbers = dict.fromkeys(("index", "label", "original_label"), pa.int64())
+    kinds = {"split": pa.string(), "role": pa.string(), "image": pa.binary(math.prod(shape))}
+    return files.require(pa.schema({**kinds, **numbers}), "split", *numbers)
 
 
 def _parse(table: pa.Table, about: Mapping[str, Any], form: ImageFormat) -> Truth:
-    count = table["split"].to_pylist().count("train")  # which come first
+    splits = table["split"].to_pylist()
+    count = splits.count("train")
     train, test = table.slice(0, count), table.slice(count)
+    if splits != ["train"] * len(train) + ["test"] * len(test):
+        raise ValueError("its rows are not those of training images, and then those of test images")
+    if train["role"].null_count or test["image"].null_count:
+        raise ValueError("a training image has no role in it, or a test image no pixels")
     image = test["image"].combine_chunks()
     images = files.to_pixels(image, form.shape) if len(test) else np.empty((0, *form.shape), np.uint8)
     index, label, original = (
         files.to_numpy(test[key]).astype(np.int64) for key in ("index", "label", "original_label")
     )
+    before = files.to_numpy(train["original_label"]).astype(np.int64)
+    check_labels(np.concatenate([label, original, before]), len(form.classes), "its labels")
     return Truth(
         triggered=Images(images, label, index, form),
         original_labels=original,
         roles=np.array(train["role"].to_pylist(), str),
         altered=files.to_numpy(train["index"]).astype(np.int64),
-        altered_labels=files.to_numpy(train["original_label"]).astype(np.int64),
-        psnr=about["trigger_psnr"],
-        rms=about["trigger_rms"],
+        altered_labels=before,
+        psnr=_read_number(about, "trigger_psnr"),
+        rms=_read_number(about, "trigger_rms"),
     )
+
+
+def _read_number(about: Mapping[str, Any], key: str) -> float | None:
+    if about[key] is not None and type(about[key]) not in (int, float):
+        raise ValueError(f"its metadata has the {key} {about[key]!r:.60}; it must be a number")
+    return about[key]  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ RATES = [
     for m in METRICS[:3]
     for part in ("", "_n", "_low", "_high")
 ]
-SCHEMA = pa.schema(
+COLUMNS = pa.schema(
     [
         *((axis, pa.string()) for axis in ("dataset", "model", "attack")),
         ("ratio", pa.float64()),
@@ -39,9 +39,9 @@ SCHEMA = pa.schema(
         ("digests", pa.string()),
     ]
 )
-COST = pa.schema(
-    [("seconds", pa.float64()), ("peak_memory_mb", pa.float64()), ("device", pa.string()), ("versions", pa.string())]
-)
+SCHEMA = files.require(COLUMNS, *Cell._fields, "protocol", "control", "acc")
+NUMBERS = {"seconds": pa.float64(), "peak_memory_mb": pa.float64()}
+COST = files.require(pa.schema({**NUMBERS, "device": pa.string(), "versions": pa.string()}))
 """What `costs.json` says of one job."""
 COSTS = pa.schema(
     [
@@ -81,7 +81,7 @@ def collect(
             clean=by_place.get((clean_cell(cell), "default")),
             floor=by_place.get((cell._replace(defense="clean"), "default")),
             seeds=seeds[cell._replace(seed=""), protocol],
-            reference=references[cell.dataset],
+            reference=references.get(cell.dataset),
         )
         row["der"] = _der(row, context.undefended)
         contexts[cell, protocol] = context
@@ -100,11 +100,23 @@ def _read_rows(path: str) -> list[Row]:
     """The rows of a cell, with what its method noted in the columns of the table."""
     with files.reading_artifact(path, "JSON"):
         rows = [_add_notes(row) for row in files.read_json(path)]
-        pa.Table.from_pylist([_convert_types({**row, "der": None, "checks": []}) for row in rows], SCHEMA)
+        files.check_rows([_convert_types({**row, "der": None, "checks": []}) for row in rows], SCHEMA)
         for row in rows:
-            if not all(isinstance(value, str) for key in ("digests", "made") for value in row[key].values()):
-                raise ValueError("its digests are no texts")
+            _check_texts(row)
+        cells = {Cell(*(row[axis] for axis in Cell._fields)) for row in rows}
+        if len(cells) != 1 or len({row["protocol"] for row in rows}) < len(rows):
+            raise ValueError("its rows are not those of one cell, one for each protocol")
         return rows
+
+
+def _check_texts(row: Row) -> None:
+    """ValueError where a row has no number of classes, or something else than texts for its axes and its digests."""
+    texts = [row[axis] for axis in Cell._fields]
+    texts += [value for key in ("digests", "made") for value in row[key].values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("its axes or its digests are no texts")
+    if type(row["classes"]) is not int or row["classes"] < 1:
+        raise ValueError(f"it has {row['classes']!r:.60} classes; it must be a whole number above 0")
 
 
 def undefended_cell(cell: Cell) -> Cell:
@@ -179,5 +191,5 @@ def collect_costs(
 def _read_cost(path: str) -> dict[str, Any]:
     with files.reading_artifact(path, "JSON"):
         cost = files.read_json(path)
-        pa.Table.from_pylist([cost], COST)
+        files.check_rows([cost], COST)
         return {key: cost[key] for key in COST.names}

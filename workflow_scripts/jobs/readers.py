@@ -39,10 +39,11 @@ def published(job: Job, name: str) -> Images:
 def holdout(job: Job, name: str) -> Images:
     """The prefix of the holdout that the method's `holdout_size` names."""
     drawn, about = files.read_images(job.inputs[name])
-    with files.reading_artifact(job.inputs[name], "Parquet"):
-        train_images = int(about["train_images"])
     size = job.params["holdout_size"]
-    count = round(size * train_images) if size <= 1 else int(size)
+    with files.reading_artifact(job.inputs[name], "Parquet"):
+        if type(train_images := about["train_images"]) is not int:
+            raise ValueError(f"its metadata has {train_images!r:.60} train_images; it must be a whole number")
+        count = round(size * train_images) if size <= 1 else int(size)
     if count > len(drawn) or count < 1:
         raise UserError(
             f"{job.name}: holdout_size {size:g} asks for {count} images; the holdout of {job.run.dataset} has "
@@ -85,7 +86,7 @@ def truth(job: Job, name: str) -> secret.Truth:
 
 
 def table(job: Job, name: str) -> pa.Table:
-    return files.read_table(job.inputs[name], pa.schema({"kind": pa.string()}))[0]
+    return files.read_table(job.inputs[name], files.require(pa.schema({"kind": pa.string()})))[0]
 
 
 def defense(job: Job, name: str) -> Any:

@@ -105,11 +105,21 @@ def _read(
         params = {key: value for key, value in architecture.items() if key != "name"}
         made = catalog.make("models", architecture["name"], params)
         model = Model(architecture["name"], made, ImageFormat.from_json(about), extractor)
-        if about.get("wrapper"):
+        if about["wrapper"]:
             wrapper = dict(about["wrapper"])
             model.wrap(catalog.make("wrappers", wrapper.pop("name"), wrapper))
-        model.network.load_state_dict(load_file(path), strict=True)
+        state = load_file(path)
+        model.network.load_state_dict(state, strict=True)
+        _check_tensors(state, model.network.state_dict())
         return model.to(device).eval()
+
+
+def _check_tensors(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """ValueError if a tensor is missing, or of another type or shape: torch has defaults for some, and converts."""
+    for key, tensor in wanted.items():
+        held = (found[key].dtype, tuple(found[key].shape)) if key in found else "missing"
+        if held != (tensor.dtype, tuple(tensor.shape)):
+            raise ValueError(f"its tensor {key} is {held}; it must be {tensor.dtype} of shape {tuple(tensor.shape)}")
 
 
 def _plain(value: Any) -> Any:
