@@ -449,6 +449,16 @@ def test_images_survive_the_disk(tmp_path: Path, digits: tuple[Images, Images]) 
     assert back.format == digits[0].format and about["params"] == {"a": 1}
 
 
+def test_large_images_are_written_and_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "BYTES", 5 * 48 * 48 * 3)
+    images = np.random.default_rng(0).integers(0, 256, (12, 48, 48, 3), np.uint8)
+    train, _ = from_arrays((images, np.zeros(12, np.int64)), (images[:1], np.zeros(1, np.int64)), ["all"])
+    files.write_images(tmp_path / "images.parquet", train, {})
+    groups = pq.ParquetFile(tmp_path / "images.parquet").metadata
+    assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [5, 5, 2]
+    assert np.array_equal(files.read_images(tmp_path / "images.parquet")[0].images, images)
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, 1)
