@@ -443,7 +443,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
         ("", {"test_share": 0.95}, "test_share is 0.95, which leaves class . without an image to train on"),
         ("", {"test_share": 1.0}, "which leaves class cat without an image to train on, of the 12 that it has"),
         ("", {"size": 0}, "cat/0..... is of .*: images of mixed sizes need a `size` in the dataset's entry"),
-        ("", {"folder": "nowhere"}, "nowhere: there is no such file"),
+        ("", {"folder": "nowhere"}, "nowhere is no folder, or may not be read; put there"),
+        ("", {"folder": __file__}, "test_datasets.py is no folder, or may not be read"),
     ],
 )
 def test_a_folder_that_is_not_used_as_it_is(animals: Path, add: str, fields: dict[str, Any], message: str) -> None:
@@ -466,7 +467,7 @@ def test_a_test_image_of_no_trained_class_is_said(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_said_before_it_is_loaded(animals: Path) -> None:
     assert ImageFolder(folder=str(animals)).missing() == ""
     text = ImageFolder(folder=str(animals / "none")).missing()
-    assert text.startswith(f"{animals}/none is not there") and "or train/ and test/ with such folders" in text
+    assert text.startswith(f"{animals}/none is no folder") and "or train/ and test/ with such folders" in text
 
 
 def test_preparing_a_folder_holds_the_pixels_twice_at_most(tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def test_16_bits_are_scaled_by_their_range(form: str) -> None:
     assert np.array_equal(pixels(encode(GRAY * np.uint16(257), form)), GRAY), "8 bits in 16 are what they were"
 
 
+def test_a_portable_map_is_scaled_by_the_range_that_it_says() -> None:
+    for highest in (100, 1023):
+        wide = "B" if highest < 256 else "H"
+        data = f"P5\n3 1\n{highest}\n".encode() + struct.pack(f">3{wide}", 0, highest // 2, highest)
+        assert pixels(data).tolist()[0][::2] == [0, 255] and abs(int(pixels(data)[0, 1]) - 127) <= 1
+
+
 def test_16_bit_colors_keep_their_high_byte() -> None:
     values = RNG.integers(0, 65536, (6, 4, 3), np.uint16)
     found = pixels(assemble_png(values))

@@ -62,10 +62,9 @@ def _find_bytes(cell: Any) -> bytes:
 
 def _find_highest(image: "ImageFile") -> int:
     """The highest value of a channel, which is white: that of a gray image of more than 8 bits, or 255."""
-    raw = str(image.tile[0].args if image.tile else "")
     if image.mode.startswith("I;16"):
-        return 4095 if "I;12" in raw else 65535
-    return 65535 if image.mode == "I" and (image.format == "PPM" or "I;16B" in raw) else 255
+        return 4095 if image.tile and "I;12" in str(image.tile[0][3]) else 65535
+    return 65535 if image.mode == "I" and image.format in ("PPM", "PNG") else 255
 
 
 def _check_kind(image: "ImageFile", highest: int) -> None:

@@ -33,16 +33,18 @@ class ImageFolder(Pictures):
     split_seed: Whole = 0
 
     def missing(self) -> str:
-        if os.access(self.folder, os.R_OK | os.X_OK):
+        if os.access(f"{self.folder}/.", os.R_OK | os.X_OK):
             return ""
         return (
-            f"{self.folder} is not there, or may not be read; put there a folder of images for each class, or "
+            f"{self.folder} is no folder, or may not be read; put there a folder of images for each class, or "
             f"{TRAIN}/ and {TEST[0]}/ with such folders"
         )
 
     def load(self) -> tuple[Images, Images]:
-        with files.reading(self.folder, "folder of images"):
-            folder = Path(self.folder)
+        if missing := self.missing():
+            raise UserError(missing)
+        folder = Path(self.folder)
+        with files.reading(folder, "folder of images"):
             classes, train, test = self._list_halves(folder) if _is_split(folder / TRAIN) else self._draw_halves(folder)
         return self.read_files(train, test, classes)
 
