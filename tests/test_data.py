@@ -2,16 +2,10 @@
 
 import io
 import json
-import pickle
 import re
-import socket
 import struct
-import subprocess
-import sys
-import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from torchvision.datasets import CIFAR10
 
 from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
-from workflow_scripts.common.source import ROOT
-from workflow_scripts.datasets import Dataset, cifar10, from_arrays
-from workflow_scripts.datasets.cifar10 import Cifar10
+from workflow_scripts.datasets import Dataset, from_arrays
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.datasets.parquet import ParquetFile
 from workflow_scripts.networks import weights
@@ -97,7 +88,7 @@ def test_hugging_face_class_names(tmp_path: Path) -> None:
         ({"label": [0, 1, 0, 99, 1, 0]}, "label 99 is out of range; there are the classes 0 to 2"),
         ({"label": ["a"] * 6}, "labels must be whole numbers"),
         ({"split": ["training"] * 6}, "no row has split 'train'; there are: training"),
-        ({"image": [encoded()] * 5 + [encoded(9)]}, r"images of mixed sizes, 8x8 and 9x9 \(row 5\)"),
+        ({"image": [encoded()] * 5 + [encoded(9)]}, "row 5 is of 9x9 pixels, those before it of 8x8: .* need a `size`"),
         ({"image": [encoded()] * 5 + [b"no image"]}, "row 5 is no image"),
         ({"image": [encoded()] * 5 + [None]}, "row 5 is no image"),
     ],
@@ -247,12 +238,6 @@ def assembled(width: int, height: int, depth: int = 8, second: bytes = b"IDAT") 
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
-def turned() -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return saved("RGB", "JPEG", exif=exif)
-
-
 CELLS = {
     "null": (None, r"is no image \(null\); store 8-bit PNG"),
     "empty": (b"", "is no image"),
@@ -262,18 +247,11 @@ CELLS = {
     "bomb": (assembled(50_000, 50_000), "is no image .*bomb"),
     "large enough to warn": (assembled(10_000, 10_000), "is no image .*bomb"),
     "no width": (assembled(0, 8), "is no image .*of no size"),
-    "16-bit gray": (saved("I;16"), "is a 16-bit image"),
-    "16-bit color": (assembled(8, 8, depth=16), "is a 16-bit image"),
-    "16-bit TIFF": (saved("I;16", "TIFF"), "is a 16-bit image"),
+    "16 bits, one level of them clear": (saved("I;16", transparency=0), "is a 16-bit image of which one level"),
     "32-bit": (saved("I", "TIFF"), "is a 32-bit image"),
     "floating point": (saved("F", "TIFF"), "is a floating-point image"),
     "inks": (saved("CMYK", "JPEG"), "is an image of mode CMYK"),
-    "alpha": (saved("RGBA", value=(1, 2, 3, 254)), "is not opaque"),
-    "gray with alpha": (saved("LA", value=(1, 0)), "is not opaque"),
-    "palette with alpha": (saved("P", transparency=bytes(256)), "is not opaque"),
-    "a color that is clear": (saved("RGB", transparency=(0, 0, 0)), "is not opaque"),
     "frames": (saved("L", save_all=True, append_images=[Image.new("L", (8, 8), 9)]), "has 2 frames"),
-    "turned": (turned(), "has an EXIF orientation"),
 }
 
 
@@ -376,8 +354,8 @@ def test_images_that_no_machine_has_room_for(tmp_path: Path, monkeypatch: pytest
         raise MemoryError
 
     dataset = write(tmp_path / "a.parquet")
-    monkeypatch.setattr("workflow_scripts.datasets.parquet.np.empty", refuse)
-    with pytest.raises(UserError, match="a.parquet: 6 images of 8x8 do not fit into memory"):
+    monkeypatch.setattr("workflow_scripts.datasets._pictures.np.empty", refuse)
+    with pytest.raises(UserError, match="a.parquet: row 0: 6 images of 8x8 do not fit into memory"):
         dataset.load()
 
 
@@ -401,103 +379,6 @@ def test_what_is_missing_is_said_before_it_is_loaded(tmp_path: Path) -> None:
         text = ParquetFile(file=str(absent), image_column="img").missing()
         assert text.startswith(f"{absent} is not there") and "columns split, label and img" in text
         assert "\n" not in text
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Forgets whether there is one, before and after; no proxy."""
-    monkeypatch.setattr(cifar10, "getproxies", dict)
-    cifar10.is_online.cache_clear()
-    yield monkeypatch
-    cifar10.is_online.cache_clear()
-
-
-def test_missing_cifar10_is_asked_for_once(tmp_path: Path, network: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def refuse(address: object, timeout: float) -> None:
-        asked.append(address)
-        raise socket.gaierror("no such name")
-
-    network.setattr(socket, "create_connection", refuse)
-    dataset = Cifar10(folder=str(tmp_path))
-    for _ in range(2):
-        assert re.fullmatch(r"CIFAR-10 is not .* not reachable. Unpack .*data_batch_1 is there .*", dataset.missing())
-    assert asked == [("www.cs.toronto.edu", 443)]
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    assert dataset.missing() == ""
-
-
-@pytest.mark.parametrize(
-    ("proxies", "address"),
-    [
-        ({}, ("www.cs.toronto.edu", 443)),
-        ({"https": "http://proxy.test:3128"}, ("proxy.test", 3128)),
-        ({"https": "http://proxy.test"}, ("proxy.test", 80)),
-    ],
-)
-def test_cifar10_that_can_be_downloaded_is_not_missing(
-    tmp_path: Path, network: pytest.MonkeyPatch, proxies: dict[str, str], address: object
-) -> None:
-    asked = []
-
-    def connect(address: object, timeout: float) -> socket.socket:
-        asked.append(address)
-        return socket.socket()
-
-    network.setattr(socket, "create_connection", connect)
-    network.setattr(cifar10, "getproxies", lambda: proxies)
-    assert Cifar10(folder=str(tmp_path)).missing() == "" and asked == [address]
-
-
-def test_a_network_that_does_not_answer_is_none(network: pytest.MonkeyPatch) -> None:
-    def wait(*args: object) -> None:
-        time.sleep(0.5)
-        raise TimeoutError
-
-    network.setattr(socket, "create_connection", wait)
-    network.setattr(cifar10, "PATIENCE", 0.05)
-    started = time.perf_counter()
-    assert not cifar10.is_online("nowhere.test") and time.perf_counter() - started < 0.4
-
-
-def test_asking_what_is_missing_never_imports_torch(tmp_path: Path) -> None:
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    code = (
-        "import sys\nfrom workflow_scripts.common import catalog\n"
-        f"given = {{'cifar10': {{'folder': {str(tmp_path)!r}}}, 'parquet': {{'file': 'nowhere'}}, 'digits': {{}}}}\n"
-        "print([bool(catalog.make('datasets', name, fields).missing()) for name, fields in given.items()])\n"
-        "print([m for m in ('torch', 'torchvision', 'pandas', 'PIL') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    assert done.stdout.splitlines() == ["[False, True, False]", "[]"]
-
-
-def test_cifar10_in_its_real_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)  # the sums are those of the whole archive
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list):
-        batch = {"data": rng.integers(0, 256, (10, 3072), np.uint8), "labels": list(range(10))}
-        (folder / name).write_bytes(pickle.dumps(batch))
-    assert (folder.name, CIFAR10.filename) == (cifar10.UNPACKED, cifar10.ARCHIVE)
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
-    train, test = Cifar10(folder=str(tmp_path)).load()
-    assert train.images.shape == (50, 32, 32, 3) and len(test) == 10
-    assert train.format.classes[3] == "class3" and train.format.std == (0.247, 0.243, 0.261)
-    first = pickle.loads((folder / "data_batch_1").read_bytes())["data"][0]
-    assert np.array_equal(train.images[0], first.reshape(3, 32, 32).transpose(1, 2, 0))  # channels come last
-
-
-def test_cifar10_that_is_not_there_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*args: object, **options: object) -> None:
-        raise RuntimeError("no network")
-
-    monkeypatch.setattr(CIFAR10, "download", offline)
-    with pytest.raises(UserError, match=r"no network. Unpack cifar-10-python.tar.gz .*data_batch_1 is there"):
-        Cifar10(folder=str(tmp_path)).load()
 
 
 def test_every_prefix_of_the_order_is_stratified() -> None:
@@ -566,6 +447,16 @@ def test_images_survive_the_disk(tmp_path: Path, digits: tuple[Images, Images]) 
     back, about = files.read_images(path)
     assert np.array_equal(back.images, digits[0].images) and np.array_equal(back.labels, digits[0].labels)
     assert back.format == digits[0].format and about["params"] == {"a": 1}
+
+
+def test_large_images_are_written_and_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "BYTES", 5 * 48 * 48 * 3)
+    images = np.random.default_rng(0).integers(0, 256, (12, 48, 48, 3), np.uint8)
+    train, _ = from_arrays((images, np.zeros(12, np.int64)), (images[:1], np.zeros(1, np.int64)), ["all"])
+    files.write_images(tmp_path / "images.parquet", train, {})
+    groups = pq.ParquetFile(tmp_path / "images.parquet").metadata
+    assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [5, 5, 2]
+    assert np.array_equal(files.read_images(tmp_path / "images.parquet")[0].images, images)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

@@ -201,7 +201,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"changed": {"studies": []}}, r"config: studies is empty"),
     ({"changed": {"stduies": []}}, r"config: no key 'stduies'"),
     ({"changed": {"datasets": {"digits": {"loader": "mnist"}}}}, r"no 'mnist' among the datasets"),
-    ({"changed": {"datasets": {"digits": {}}}}, r"loader is missing or no name; there are: cifar10, digits, parquet"),
+    (
+        {"changed": {"datasets": {"digits": {}}}},
+        r"loader is missing or no name; there are: cifar10, cifar100, digits, gtsrb",
+    ),
     ({"changed": {"datasets": {"digits": {"loader": "cifar10"}}}}, r"the loader cifar10 needs 'folder'"),
     ({"changed": {"datasets": {"digits": {"loader": "digits", "reserve": 2}}}}, r"reserve is 2; it must be a number"),
     ({"changed": {"settings": {"mnist": {}}}}, r"no dataset 'mnist'"),

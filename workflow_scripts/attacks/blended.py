@@ -1,36 +1,77 @@
 """Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workflow_scripts.attacks import DataPoison, Trigger, to_uint8
+from workflow_scripts.common import files
+from workflow_scripts.common.decoding import decode
+from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.fields import PositiveShare
 from workflow_scripts.common.run import Run
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 CANVAS = 256
 SHAPES = 8
+DRAWN = "drawn"
+PICTURES = Path("data/pictures")
 
 
 @dataclass(frozen=True)
 class Blended(DataPoison):
     """A whole picture, faintly mixed into the image (Chen, Liu, Li, Lu, Song; arXiv 1712.05526, 2017).
 
-    alpha: the picture's share, in training and at test time.
+    alpha: the picture's share, in training and at test time. picture: `drawn`, or the name of an image in
+    `data/pictures/`, without what stands behind its last dot; scaled to the images, whatever its sides' ratio.
 
-    Difference: the picture is drawn here, a flat-colour cartoon of outlined shapes on a light ground, the same for all
-    datasets and seeds; the paper and BackdoorBench mix in a downloaded one.
+    Difference: `drawn` is a flat-color cartoon of outlined shapes on a light ground, the same for all datasets and
+    seeds; the paper and BackdoorBench mix in a downloaded one.
     """
 
     alpha: PositiveShare = 0.2
+    picture: str = "drawn"
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
-        picture = draw_cartoon(shape).astype(np.float32)
+        own = self.picture == DRAWN
+        picture = (draw_cartoon(shape) if own else read_picture(self.picture, shape)).astype(np.float32)
 
         def blend(images: np.ndarray) -> np.ndarray:
             return to_uint8((1 - self.alpha) * images.astype(np.float32) + self.alpha * picture)
 
         return blend
+
+
+def find_missing(picture: str) -> str:
+    """Why there is no picture of this name, and what there is, in a line; nothing if there is. Asked before a run."""
+    names = [path.stem for path in _list_pictures()]
+    if picture == DRAWN or names.count(picture) == 1:
+        return ""
+    found = "are several images" if picture in names else "is no image"
+    there = join_names(sorted({DRAWN, *names}))
+    return f"picture is {picture!r}, of which there {found} in {PICTURES}; there are: {there}"
+
+
+def read_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """uint8 (H, W, C): the image of this name in `data/pictures/`. UserError if there is none, or more than one."""
+    if missing := find_missing(name):
+        raise UserError(missing)
+    (path,) = (path for path in _list_pictures() if path.stem == name)
+    with files.reading(path, "image"):
+        data = path.read_bytes()
+    try:
+        return _scale(decode(data), shape)
+    except UserError as error:
+        raise UserError(f"{path} {error}") from None
+
+
+def _list_pictures() -> list[Path]:
+    """The files there, by name, but for hidden ones; none where there is no such folder."""
+    return sorted(path for path in PICTURES.glob("[!.]*") if path.is_file())
 
 
 def draw_cartoon(shape: tuple[int, int, int]) -> np.ndarray:
@@ -46,6 +87,13 @@ def draw_cartoon(shape: tuple[int, int, int]) -> np.ndarray:
         hue = tuple(int(255 * v) for v in rng.permutation([0.0, rng.uniform(0, 1), 1.0]))
         draw = pen.ellipse if number % 2 else pen.rectangle
         draw((left, top, left + wide, top + high), fill=hue, outline=(0, 0, 0), width=2)
+    return _scale(picture, shape)
+
+
+def _scale(picture: "Image", shape: tuple[int, int, int]) -> np.ndarray:
+    """uint8 (H, W, C) of a picture, bilinear and antialiased."""
+    from PIL import Image
+
     height, width, channels = shape
     small = picture.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(small).reshape(height, width, channels)

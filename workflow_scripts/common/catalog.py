@@ -4,8 +4,9 @@ Importing a method would import torch, which costs more than a second in every j
 """
 
 import ast
+import difflib
 import functools
-import importlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.common import fields
-from workflow_scripts.common.arguments import may_ask_for
+from workflow_scripts.common.arguments import NAMED, may_ask_for
 from workflow_scripts.common.errors import UserError, join_names, show
 from workflow_scripts.common.source import ROOT, find_lineage, find_method_class, resolve_alias
 
@@ -140,7 +141,7 @@ def describe(kind: str, method: str) -> Method:
                 case ast.FunctionDef(name="__call__"):
                     asks = tuple(a.arg for a in (*part.args.args, *part.args.kwonlyargs) if a.arg != "self")
     if kind == "models":  # an architecture is no call: its fields say what it stands on
-        asks = tuple(key for key, field in found.items() if field.names)
+        asks = tuple(key for key, field in found.items() if field.names in NAMED)
     described = Method(kind, method, node.name, found, asks, traits)
     _check_asks(path, described)
     return described
@@ -212,12 +213,29 @@ def _read(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = known[key].read(value)
         except UserError as error:
             raise UserError(f"{method}: {error}") from None
-        if known[key].names not in ("", "datasets") and found[key] not in list_methods(known[key].names):
-            there = join_names(list_methods(known[key].names))
-            raise UserError(
-                f"{method}: {key} is {show(value)}, which is none of the {known[key].names}; there are: {there}"
-            )
+        if known[key].names not in ("", "datasets"):
+            _check_named(f"{method}: {key} is {show(value)}", found[key], known[key].names)
     return found
+
+
+def _check_named(said: str, name: str, kind: str) -> None:
+    """UserError, with what there is or, of a thousand networks, what is near, if none of the kind has this name."""
+    if kind != "networks of timm":
+        if name not in list_methods(kind):
+            raise UserError(f"{said}, which is none of the {kind}; there are: {join_names(list_methods(kind))}")
+    elif name not in list_timm_networks():
+        near = difflib.get_close_matches(name, list_timm_networks(), n=5)
+        hint = f"near it: {join_names(near)}" if near else "timm.list_models() names them"
+        raise UserError(f"{said}, which is none of the {kind} as it is installed here; {hint}")
+
+
+@functools.cache
+def list_timm_networks() -> tuple[str, ...]:
+    """The names of the networks that the installed timm has, of its source; none where it is not installed."""
+    found = importlib.util.find_spec("timm")
+    files = Path(found.origin).parent.glob("models/*.py") if found and found.origin else ()
+    texts = (path.read_text(encoding="utf-8") for path in files)
+    return tuple(sorted(name for text in texts for name in re.findall(r"^@register_model\s+def (\w+)", text, re.M)))
 
 
 def make(kind: str, method: str, params: Mapping[str, Any]) -> Any:

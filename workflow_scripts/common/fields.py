@@ -47,8 +47,10 @@ AuxiliaryName = Annotated[str, "auxiliaries"]
 DatasetName = Annotated[str, "datasets"]
 DetectorName = Annotated[str, "detectors"]
 ModelName = Annotated[str, "models"]
-"""The name of a method of another kind, without hyper-parameters; of a dataset, that in the configuration. A field that
-names an auxiliary, a dataset or a detector is an argument of that name, if the method asks for it."""
+TimmName = Annotated[str, "networks of timm"]
+"""The name of a method of another kind, without hyper-parameters; of a dataset, that in the configuration; of a network
+in a library. A field that names an auxiliary, a dataset or a detector is an argument of that name, if the method asks
+for it."""
 
 NAMES: dict[str, str] = {
     name: alias.__metadata__[0]

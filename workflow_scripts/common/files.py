@@ -22,8 +22,9 @@ KEY = "backstop"
 """The one metadata key of every Parquet and safetensors file: a JSON object."""
 ANY = pa.schema([])
 """No column need be there."""
-ROWS = 5000
-"""Images in a row group: read batch by batch, so that a file never stands in memory twice."""
+ROWS, BYTES = 5000, 2**24
+"""Rows in a row group at most, and bytes of the images in one: written and read group by group, so that a file never
+stands in memory twice."""
 TYPES = {"int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "float32": pa.float32(), "bool": pa.bool_()}
 
 
@@ -73,12 +74,18 @@ def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def write_table(path: str | Path, table: pa.Table, about: Mapping[str, Any] | None = None) -> None:
     """Write a Parquet file with `about` under the one metadata key."""
     stored = table.replace_schema_metadata({KEY: json.dumps(about or {}, sort_keys=True)})
-    images = "image" in table.column_names and pa.types.is_fixed_size_binary(table.schema.field("image").type)
-    plain: dict[str, Any] = (
-        {"compression": "none", "use_dictionary": False, "write_statistics": False} if images else {}
-    )
+    kind = table.schema.field("image").type if "image" in table.column_names else pa.null()
+    plain: dict[str, Any] = {"row_group_size": ROWS}
+    if pa.types.is_fixed_size_binary(kind):
+        plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+        plain["row_group_size"] = count_rows(kind.byte_width)
     with writing(path) as temporary:
-        pq.write_table(stored, temporary, row_group_size=ROWS, **plain)
+        pq.write_table(stored, temporary, **plain)
+
+
+def count_rows(width: int) -> int:
+    """How many images of so many bytes are written and read together."""
+    return max(1, min(ROWS, BYTES // max(1, width)))
 
 
 def read_table(path: str | Path, schema: pa.Schema = ANY) -> tuple[pa.Table, dict[str, Any]]:
@@ -213,7 +220,7 @@ def write_images(path: str | Path, data: Images, about: Mapping[str, Any]) -> No
 def read_images(path: str | Path) -> tuple[Images, dict[str, Any]]:
     """Images that `write_images` wrote (for `truth.parquet`, see `attacks.truth`). UserError if they are not whole."""
     with reading_artifact(path, "Parquet"):
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # which would hold all images once more
         about = parse_about(file.schema_arrow.metadata)
         form = ImageFormat.from_json(about)
         check_columns(file.schema_arrow, image_schema(form.shape))
@@ -232,7 +239,7 @@ def _columns(file: pq.ParquetFile, shape: tuple[int, int, int]) -> tuple[np.ndar
     images = np.empty((count, *shape), np.uint8)
     labels, index = np.empty(count, np.int64), np.empty(count, np.int64)
     start = 0
-    for batch in file.iter_batches(batch_size=ROWS, columns=["index", "label", "image"]):
+    for batch in file.iter_batches(count_rows(math.prod(shape)), columns=["index", "label", "image"]):
         stop = start + len(batch)
         refuse_empty(batch, image_schema(shape))
         images[start:stop] = to_pixels(batch.column("image"), shape)

@@ -10,8 +10,8 @@ from workflow_scripts.common.fields import PositiveShare, Share
 from workflow_scripts.common.images import ImageFormat, Images, check_labels, stratified_order
 from workflow_scripts.common.run import Run
 
-AT_ONCE = 100
-"""Images counted together."""
+AT_ONCE = 2**17
+"""Pixels counted together, or one image."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def _count_values(pixels: np.ndarray) -> np.ndarray:
     """int64 (256,): how often each value occurs in uint8 images (N, H, W), some of them at a time: counting makes
     eight bytes of each pixel."""
     counts = np.zeros(256, np.int64)
-    for start in range(0, len(pixels), AT_ONCE):
-        counts += np.bincount(pixels[start : start + AT_ONCE].ravel(), minlength=256)
+    step = max(1, AT_ONCE // max(1, pixels[:1].size))
+    for start in range(0, len(pixels), step):
+        counts += np.bincount(pixels[start : start + step].ravel(), minlength=256)
     return counts

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.images import Images
-from workflow_scripts.datasets import Dataset, from_arrays
-from workflow_scripts.datasets._decoding import decode
+from workflow_scripts.datasets import from_arrays
+from workflow_scripts.datasets._pictures import Pictures
 from workflow_scripts.datasets._shards import find_shards
 
 SPLIT = "split"
@@ -37,7 +37,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class ParquetFile(Dataset):
+class ParquetFile(Pictures):
     """Labels 0 … K - 1 beside PNG, JPEG or WebP bytes, or beside the {bytes, path} struct of the Hugging Face hub.
 
     file: a Parquet file whose column `split` has the names of the two splits; or a folder as a repository of the hub
@@ -66,7 +66,7 @@ class ParquetFile(Dataset):
         classes = self._choose_classes(shards)
         is_test = np.array([split == self.test_split for shard in shards for split in shard.splits])
         order = np.argsort(is_test, kind="stable")
-        images = self._read_images(shards, order.argsort())
+        images = self.gather(self._read_cells(shards), order.argsort())
         labels = np.array([label for shard in shards for label in shard.labels], np.int64)[order]
         count = int((~is_test).sum())
         return from_arrays((images[:count], labels[:count]), (images[count:], labels[count:]), classes)
@@ -174,24 +174,8 @@ class ParquetFile(Dataset):
                 f"{classes - 1}; each needs an image to train on, unless the metadata has the class names"
             )
 
-    def _read_images(self, shards: Sequence[Shard], places: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3), the image of each row at its place."""
-        images: np.ndarray | None = None
-        for place, (path, row, cell) in zip(places, self._read_cells(shards), strict=True):
-            try:
-                image = decode(cell)
-            except UserError as error:
-                raise UserError(f"{path}: row {row} {error}") from None
-            if images is None:
-                images = _allocate(len(places), image.shape, path)
-            if image.shape != images.shape[1:]:
-                sizes = " and ".join(f"{s[1]}x{s[0]}" for s in (images.shape[1:], image.shape))
-                raise UserError(f"{path}: images of mixed sizes, {sizes} (row {row}); resize them to one size first")
-            images[place] = image
-        return images if images is not None else np.empty((0, 1, 1, 3), np.uint8)
-
-    def _read_cells(self, shards: Sequence[Shard]) -> Iterator[tuple[Path, int, Any]]:
-        """File, row and encoded image of each row."""
+    def _read_cells(self, shards: Sequence[Shard]) -> Iterator[tuple[str, Any]]:
+        """Where each row is from, and its encoded image."""
         for path in (shard.path for shard in shards):
             row = 0
             # `pre_buffer` would hold all encoded images at once
@@ -201,14 +185,5 @@ class ParquetFile(Dataset):
             ):
                 for batch in file.iter_batches(BATCH, columns=[self.image_column]):
                     for cell in batch.column(self.image_column):
-                        yield path, row, cell.as_py()
+                        yield f"{path}: row {row}", cell.as_py()
                         row += 1
-
-
-def _allocate(count: int, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    """Room for so many images, uint8. UserError if the machine has none."""
-    try:
-        return np.empty((count, *shape), np.uint8)
-    except (MemoryError, ValueError):
-        size = f"{shape[1]}x{shape[0]}"
-        raise UserError(f"{path}: {count} images of {size} do not fit into memory; resize them first") from None
