@@ -1,6 +1,7 @@
 """Any network of PyTorch Image Models."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -29,13 +30,14 @@ class Timm(Architecture):
 
         name = _find_tiny(self.architecture) if self.tiny else self.architecture
         stretched = (self.size, self.size) if self.size else None
-        fixed = timm.get_pretrained_cfg(name, allow_unregistered=False).fixed_input_size
-        sized = {"img_size": stretched or size} if fixed else {}
+        told = timm.get_pretrained_cfg(name, allow_unregistered=False)
+        sized: dict[str, Any] = {"img_size": stretched or size} if told and told.fixed_input_size else {}
         network = timm.create_model(name, in_chans=channels, num_classes=0, **sized)
         return Tower(network, (channels, *size), classes, stretched)
 
     def units(self, network: nn.Module) -> dict[str, nn.Module]:
-        return {name: unit for name, unit in super().units(network).items() if name not in network.silent}
+        silent: frozenset[str] = network.silent  # type: ignore[assignment]
+        return {name: unit for name, unit in super().units(network).items() if name not in silent}
 
 
 def _find_tiny(architecture: str) -> str:
