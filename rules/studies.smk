@@ -51,14 +51,20 @@ def say(lines):
         logger.info(f"backstop: {line}")
 
 
+def count_cells(study):
+    """The cells of a study that are to be shown: its own, the others, and those that wait."""
+    shown, own = cells_shown(study), set(STUDIES[study].cells)
+    asked = sum(cell in own for cell in shown)
+    return messages.Cells(asked, len(shown) - asked, sum(not exists(metrics_of(cell)) for cell in shown))
+
+
 onstart:
-    jobs = list(unfinished())
-    waiting = {name: sum(not exists(metrics_of(cell)) for cell in cells) for name, cells in CELLS.items()}
-    counts = {name: len(cells) for name, cells in CELLS.items()}
-    say(messages.describe_outlook(jobs, counts, waiting, ROOT, workflow.cores or workflow.nodes or 1))
+    cells = {name: count_cells(name) for name in STUDIES}
+    say(messages.describe_outlook(list(unfinished()), cells, ROOT, workflow.cores or workflow.nodes or 1))
 
 
 onsuccess:
+    say(messages.describe_results({name: bool(study.tables) for name, study in STUDIES.items()}))
     say(messages.describe_left_out(LEFT_OUT))
 
 

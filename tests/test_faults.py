@@ -33,12 +33,13 @@ def test_a_plan_fits_on_a_screen(built: Path) -> None:
 def test_a_run_says_what_there_is_to_do_and_which_cells_failed(copy: Path) -> None:
     edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "{}['u'] *"))
     output = snakemake(copy, fails=True)
-    assert "backstop: tiny: 15 cells, 0 to evaluate" in output
+    assert "backstop: tiny: 9 cells and 6 that they are read against, 0 to evaluate" in output
     assert re.search(r"backstop: about \d+ s on 2 at a time, by what such jobs have cost here\n", output)
     log = VICTIM.replace("artifacts", "logs/defend") + "/clp.log"
     ending = output.partition("Exiting because")[2]
-    assert re.search(rf"backstop: defend did not end; {log} ends with\s+[\d:]+ failed: KeyError: 'u'", ending)
-    assert "--config partial=true makes the tables of what there is" in ending and "Traceback" not in output
+    said = r"[\d:]+ failed: KeyError: 'u' .workflow_scripts/defenses/clp.py, line"
+    assert re.search(rf"backstop: defend did not get done; {log} ends with\s+{said}", ending)
+    assert "with partial=true behind --config it makes tables of what is there" in ending and "Traceback" not in output
     assert "Traceback" in (copy / log).read_text()
 
 

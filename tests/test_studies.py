@@ -302,8 +302,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"grid: [", "while parsing"),
-        ("title: größer".encode("latin-1"), "codec can't decode|invalid"),
+        (b"grid: [", "line 1, column 8: expected"),
+        ("title: größer".encode("latin-1"), "at byte 9: .*save it as UTF-8"),
         (b"title: a\ntitle: b", "line 2: the key title stands there a second time"),
         (b"grid: &g [*g]", "more than 50 within each other"),
         (BOMB.encode(), "more than 100000 values"),
@@ -312,7 +312,7 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in 
         (b"grid: 2020-13-45", "month must be"),
         (b"grid: !!python/object:os.system {}", "could not determine a constructor"),
         (b"x" * 300_000, "300000 bytes; it may have"),
-        (b"", "expected `key: value` pairs, got None"),
+        (b"", "the file is empty; a study has a grid"),
     ],
 )
 def test_a_file_that_is_no_study(folder: Path, content: bytes, message: str) -> None:

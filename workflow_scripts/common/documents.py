@@ -35,8 +35,7 @@ def read_yaml(path: str | Path) -> Any:
         content = Path(path).read_bytes()
         if len(content) > LARGEST:
             raise ValueError(f"{len(content)} bytes; it may have {LARGEST}")
-        loader = _Loader(content)
-        node = loader.get_single_node()
+        loader, node = _compose(content)
         if node is None:
             return None
         for count, (part, depth) in enumerate(_walk(node)):  # before it is built: merged keys expand there
@@ -45,6 +44,19 @@ def read_yaml(path: str | Path) -> Any:
             if part.tag.endswith(":int") and len(part.value) > DIGITS:
                 raise ValueError(f"line {part.start_mark.line + 1}: a number of more than {DIGITS} digits")
         return loader.construct_document(node)
+
+
+def _compose(content: bytes) -> tuple[_Loader, yaml.Node | None]:
+    """A loader and the document that it has read. ValueError with the place where it is no YAML."""
+    try:
+        loader = _Loader(content)
+        return loader, loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{place}{error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise ValueError(f"at byte {error.position}: {error.reason}; save it as UTF-8") from None
 
 
 def _walk(node: yaml.Node) -> Iterator[tuple[yaml.Node, int]]:

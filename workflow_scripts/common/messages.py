@@ -25,20 +25,37 @@ class Work(NamedTuple):
     log: str
 
 
-def describe_outlook(
-    jobs: Sequence[Work], cells: Mapping[str, int], waiting: Mapping[str, int], root: str, workers: int
-) -> Iterator[str]:
-    """Lines: how many cells each study has, by its name, and how many of them wait; and how long all will take."""
-    for name, count in list(cells.items())[:SHOWN]:
-        yield f"{name}: {count} cells, {waiting[name]} to evaluate"
-    if len(cells) > SHOWN:
-        yield f"and {len(cells) - SHOWN} other studies with {sum(list(cells.values())[SHOWN:])} cells"
+class Cells(NamedTuple):
+    """How many cells a study has itself, how many others they are read against, and how many are not evaluated yet."""
+
+    own: int
+    others: int
+    waiting: int
+
+    def __str__(self) -> str:
+        others = f" and {self.others} that they are read against" if self.others else ""
+        return f"{_count(self.own, 'cell')}{others}, {self.waiting} to evaluate"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def describe_outlook(jobs: Sequence[Work], cells: Mapping[str, Cells], root: str, workers: int) -> Iterator[str]:
+    """Lines: the cells of each study, by its name; and how long all will take, as far as that is known."""
+    for name, own in list(cells.items())[:SHOWN]:
+        yield f"{name}: {own}"
+    if rest := list(cells.values())[SHOWN:]:
+        yield f"and {len(rest)} other studies with {_count(sum(own.own for own in rest), 'cell')}"
     known = read_costs(root)
     seconds = [_expect(job.costs.removeprefix(f"{root}/"), known) if job.costs else 0.0 for job in jobs]
-    unknown = sum(second is None for second in seconds)
-    total = sum(second + START_UP for second in seconds if second is not None) / workers
-    nothing = f", beside {unknown} jobs of a kind that has not run here yet" if unknown else ""
-    yield f"about {format_duration(total)} on {workers} at a time, by what such jobs have cost here{nothing}"
+    told = [second for second in seconds if second is not None]
+    total = format_duration((sum(told) + START_UP * len(jobs)) / workers)
+    if unknown := len(seconds) - len(told):
+        others = _count(unknown, "job")
+        yield f"at least {total} on {workers} at a time; what {others} will take beyond starting up is not known yet"
+    else:
+        yield f"about {total} on {workers} at a time, by what such jobs have cost here"
 
 
 def read_costs(root: str) -> dict[tuple[str, ...], float]:
@@ -77,16 +94,23 @@ def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
     begun = [job for job in jobs if job.log and Path(job.log).exists() and Path(job.log).stat().st_mtime >= since]
     stopped = {job: line for job in begun if not DONE.match(line := _read_last_line(job.log))}
     for job, line in list(stopped.items())[:SHOWN]:
-        yield f"{job.rule} did not end; {job.log} ends with\n    {line}"
+        yield f"{job.rule} did not get done; {job.log} ends with\n    {line}"
     if len(stopped) > SHOWN:
         yield f"and {len(stopped) - SHOWN} others"
     if stopped:
-        yield "the same command tries them again; with --config partial=true it makes the tables of what there is"
+        yield "the same command tries them again; with partial=true behind --config it makes tables of what is there"
 
 
 def _read_last_line(log: str) -> str:
     lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     return lines[-1] if lines else "nothing"
+
+
+def describe_results(studies: Mapping[str, bool]) -> Iterator[str]:
+    """Lines: where the results are of each study, by its name; whether it has a table."""
+    for name, has_table in list(studies.items())[:SHOWN]:
+        table = f"results/tables/{name}.md, " if has_table else ""
+        yield f"{table}results/figures/{name}_*.png, results/metrics/{name}.parquet"
 
 
 def describe_left_out(left_out: Mapping[str, str]) -> Iterator[str]:

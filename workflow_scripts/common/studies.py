@@ -88,7 +88,9 @@ def add_implied_cells(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def _read_study(path: Path, config: Config) -> Study:
-    raw = check_mapping(read_yaml(path), f"{path}")
+    if (found := read_yaml(path)) is None:
+        raise UserError(f"{path}: the file is empty; a study has a grid, and a table, a figure or an analysis")
+    raw = check_mapping(found, f"{path}")
     try:
         check_keys(raw, ("title", "grid", "table", "figure", "analysis"), "the file")
         if "grid" not in raw:

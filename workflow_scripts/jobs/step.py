@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.progress import LOG
+from workflow_scripts.common.source import ROOT
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> 
         if not log:
             raise
         LOG.error(traceback.format_exc())
-        _fail(f"{type(error).__name__}: {' '.join(str(error).split())}; its traceback is above", log)
+        _fail(f"{type(error).__name__}: {' '.join(str(error).split())} ({_find_place(error)})", log)
     seconds = time.perf_counter() - started
     if costs:
         files.write_json(costs, _costs(seconds))
@@ -58,9 +60,17 @@ def _open_log(path: str) -> None:
     LOG.setLevel(logging.INFO)
 
 
+def _find_place(error: Exception) -> str:
+    """The last line of this project's code that an error came through."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is this file's
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)] or frames
+    name = Path(own[-1].filename)
+    return f"{name.relative_to(ROOT.parent) if name.is_relative_to(ROOT) else name.name}, line {own[-1].lineno}"
+
+
 def _fail(reason: str, log: str = "") -> NoReturn:
     LOG.error("failed: %s", reason)
-    sys.exit(f"backstop: {reason}{f', in {log}' if log else ''}")
+    sys.exit(f"backstop: {reason}{f'; its traceback is in {log}' if log else ''}")
 
 
 def _costs(seconds: float) -> dict[str, Any]:
