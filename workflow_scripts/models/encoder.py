@@ -92,4 +92,4 @@ def import_library(library: Library) -> Any:
     try:
         return importlib.import_module(library)
     except ImportError:
-        raise UserError(f"pretrained encoders of {library} need it: pip install '.[extractors]'") from None
+        raise UserError(f"{library} is not installed, which this needs: pip install '.[extractors]'") from None
