@@ -148,7 +148,9 @@ def list_values(kind: str, name: str, key: str, value: Any) -> list[Any]:
 def check_grid(grid: dict[str, Any], asked: set[Asked], read: Config) -> None:
     """Each combination of what the axes list is a cell, of just those values, and there is no other."""
     datasets, ratios, seeds = (one_or_more(grid[axis]) for axis in ("dataset", "ratio", "seed"))
-    entries = {axis: [e for entry in one_or_more(grid[axis]) for e in list_entries(kind, entry)] for axis, kind in AXES.items()}
+    entries = {
+        axis: [e for entry in one_or_more(grid[axis]) for e in list_entries(kind, entry)] for axis, kind in AXES.items()
+    }
     attacked = [entry for entry in entries["attack"] if entry[0] != "none"]
     count = len(datasets) * len(seeds) * len(entries["model"]) * len(entries["defense"])
     assert len(asked) == count * (len(attacked) * len(ratios) + len(entries["attack"]) - len(attacked))
@@ -180,8 +182,14 @@ def check_study(raw: dict[str, Any], found: Study, read: Config) -> None:
     tables = one_or_more(raw.get("table", []))
     assert len(tables) == len(found.tables)
     for given, table in zip(tables, found.tables, strict=True):
-        assert all(list(getattr(table, key)) == one_or_more(value) for key, value in given.items() if key in ("rows", "columns", "values"))
-        assert len(table.against) == len(one_or_more(given.get("against", []))) and table.kind == given.get("kind", "cells")
+        assert all(
+            list(getattr(table, key)) == one_or_more(value)
+            for key, value in given.items()
+            if key in ("rows", "columns", "values")
+        )
+        assert len(table.against) == len(one_or_more(given.get("against", []))) and table.kind == given.get(
+            "kind", "cells"
+        )
     shown = raw.get("figure", ["heatmap", "tradeoff", "triggers"] if tables else [])
     check_spellings("figures", "kind", shown, found.figures)
     check_spellings("analyses", "name", raw.get("analysis", []), found.analyses)

@@ -97,9 +97,43 @@ NUMBERS: Sequence[Any] = (
     *(0.0, -0.0, 0.1, 0.3, 0.5, 0.99, 1.0, 1.5, 2.0, 5e-324, 1e-5, 1e22, 1e308, math.nan, math.inf, -math.inf),
 )
 TEXTS = (
-    *("", " ", "\n", "a\nb\nc", "\0", "\x1b[31m", "\r", "\u2028", "\ud800", "ä", "größe", "\ufeff", "x" * 300, "y" * 5000),
+    *(
+        "",
+        " ",
+        "\n",
+        "a\nb\nc",
+        "\0",
+        "\x1b[31m",
+        "\r",
+        "\u2028",
+        "\ud800",
+        "ä",
+        "größe",
+        "\ufeff",
+        "x" * 300,
+        "y" * 5000,
+    ),
     *("1", "0", "-1", "1.5", "1e-3", "1_0", " 7 ", "0x10", "010", "٣", "nan", "inf", "1e400", "9007199254740993"),
-    *("1x2", "2x2x2", "1x", "x", "true", "FALSE", "No", "~", "null", "<<", "=", "*", "**", "a**", "[", "[!", "o?e", "one"),
+    *(
+        "1x2",
+        "2x2x2",
+        "1x",
+        "x",
+        "true",
+        "FALSE",
+        "No",
+        "~",
+        "null",
+        "<<",
+        "=",
+        "*",
+        "**",
+        "a**",
+        "[",
+        "[!",
+        "o?e",
+        "one",
+    ),
     *("ft", "none", "badnets", "sig", "clp", "heatmap", "digits", "preact_small", "preact_resnet18", "probe", "simclr"),
     *("ft+lr~0.5", "ft+lr~1+lr~2", "ft+lr", "+", "ft+", "probe+extractor~simclr", "digits+reserve~0.2", "random"),
     *("../one", "/dev/zero", "/etc/passwd", ".", "a/b", "acc", "asr", "defense", "attack", "paired", "kind"),
@@ -216,7 +250,24 @@ TYPES: Sequence[pa.DataType] = (
     *(pa.struct([("bytes", pa.binary()), ("path", pa.string())]), pa.map_(pa.string(), pa.int64())),
     *(pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.int64())),
 )
-BAD = (-1, 3, 99, 2**31, -(2**63), 2**63 - 1, math.nan, math.inf, -0.5, 1e300, "", "train", "a\nb", b"", b"\x89PNG", True)
+BAD = (
+    -1,
+    3,
+    99,
+    2**31,
+    -(2**63),
+    2**63 - 1,
+    math.nan,
+    math.inf,
+    -0.5,
+    1e300,
+    "",
+    "train",
+    "a\nb",
+    b"",
+    b"\x89PNG",
+    True,
+)
 
 
 @st.composite
@@ -226,7 +277,9 @@ def changed_table(draw: st.DrawFn, table: pa.Table) -> pa.Table:
     name = draw(st.sampled_from(table.column_names))
     at, old = table.column_names.index(name), table[name].to_pylist()
     row = draw(st.integers(0, len(table) - 1))
-    match draw(st.sampled_from(["drop", "rename", "twice", "type", "type", "null", "bad", "bad", "rows", "none", "more"])):
+    match draw(
+        st.sampled_from(["drop", "rename", "twice", "type", "type", "null", "bad", "bad", "rows", "none", "more"])
+    ):
         case "drop":
             return table.drop_columns([name])
         case "rename":
