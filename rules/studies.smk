@@ -73,5 +73,4 @@ onerror:
     say(messages.describe_left_out(LEFT_OUT))
 
 
-if workflow.dryrun:
-    say(messages.describe_left_out(LEFT_OUT))
+say(messages.describe_left_out(LEFT_OUT))    # where there is nothing to do, no handler is called

@@ -10,16 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from checkout import copy_of_checkout, snakemake
+import yaml
+from checkout import HERE, copy_of_checkout, snakemake
 
-from workflow_scripts.common import catalog
-from workflow_scripts.common.images import Images
+from workflow_scripts.common import catalog, config
+from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.scores import Scores
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.datasets.digits import Digits
 from workflow_scripts.networks import weights
-from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.training.loop import train as fit
 
 torch.set_num_threads(1)  # as in a job; with two, torch 2.15 corrupts memory in the backward pass of odd batches here
@@ -73,6 +74,18 @@ def victim(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> Cal
         return made.eval()
 
     return copy
+
+
+TINY = config.read(yaml.safe_load((HERE / "config.yaml").read_text())).settings_of("digits")
+SMALL_ENOUGH = {"preact_resnet18": {"width": 8}, "encoder": {"size": 32}}
+"""What is small of the architectures that are none on digits."""
+
+
+def tiny(name: str, form: ImageFormat, **fields: Any) -> Model:
+    """An untrained model of the catalog as digits have it, but for these fields, for images of this format."""
+    below = Extractor(tiny("preact_small", form)) if catalog.describe("models", name).asks else None
+    params = catalog.resolve("models", name, TINY) | SMALL_ENOUGH.get(name, {}) | fields
+    return weights.build(name, params, form, Run("digits", 0), below)
 
 
 Hand = Callable[..., dict[str, Any]]

@@ -2,9 +2,8 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from conftest import SMALL, Hand, poisoned, secret
-from timm.models.vision_transformer import VisionTransformer
+from conftest import Hand, poisoned, secret, tiny
 from torch import nn
 
 from workflow_scripts.common import catalog
@@ -24,7 +22,7 @@ from workflow_scripts.defenses.clp import lipschitz_bounds
 from workflow_scripts.networks import weights
 from workflow_scripts.networks.architecture import Architecture
 from workflow_scripts.networks.hooks import watch
-from workflow_scripts.networks.inside import find_stage, stage_activations
+from workflow_scripts.networks.inside import black_images, find_stage, stage_activations
 from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.training.inference import iterate_batches, logits
 from workflow_scripts.training.loop import train as fit
@@ -34,16 +32,7 @@ from workflow_scripts.units.tac import FEATURES, trigger_activated_change
 from workflow_scripts.wrappers.spectral_filter import Filtered
 
 MODELS = catalog.list_methods("models")
-TORCHVISION = (
-    "resnet18",
-    "vgg11_bn",
-    "mobilenet_v2",
-    "densenet121",
-    "shufflenet_v2_x0_5",
-    "efficientnet_b0",
-    "googlenet",
-    "vit",
-)
+TORCHVISION = ("densenet121", "shufflenet_v2_x0_5", "efficientnet_b0", "googlenet", "vit")
 RGB = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
 Build = Callable[[int, int, tuple[int, int]], nn.Module]
 
@@ -75,12 +64,9 @@ def made(build: Build | str, form: ImageFormat = RGB, recipe: Mapping[str, Any] 
         return Model("given", Given(make=make, **(recipe or {})), form).eval()
 
 
-def small(name: str) -> Model:
-    """A model of the catalog, small where its fields say how large it is."""
-    described = catalog.describe("models", name)
-    sizes = {key: value for key, value in {"width": 8, "size": 32}.items() if key in described.fields}
-    below = Extractor(small("preact_small")) if "auxiliaries" in described.named.values() else None
-    return weights.build(name, catalog.resolve("models", name) | sizes, RGB, Run("digits", 0), below).eval()
+def small(name: str, **fields: Any) -> Model:
+    """A model of the catalog in its tiny form, but for these fields."""
+    return tiny(name, RGB, **fields).eval()
 
 
 def batch_norms(model: Model) -> dict[str, nn.BatchNorm2d]:
@@ -113,12 +99,140 @@ def model(request: pytest.FixtureRequest, noise: Images) -> Model:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_has_the_parameters_that_its_file_states(name: str, run: Run) -> None:
-    below: Any = SimpleNamespace(width=512) if catalog.describe("models", name).asks else None
-    model = weights.build(name, catalog.resolve("models", name), RGB, run, below)
-    count = sum(parameter.numel() for parameter in model.network.parameters())
-    stated = vars(type(model.architecture)).get("parameters")
+def test_a_model_has_the_parameters_that_its_file_states(name: str) -> None:
+    count = count_weights(name, 512 if catalog.describe("models", name).asks else 3)
+    stated = vars(type(catalog.make("models", name, {}))).get("parameters")
     assert stated == count, f"state `parameters = {count:_}` in the class of {catalog.source_file('models', name)}"
+
+
+def count_weights(spelling: str, channels: int = 3) -> int:
+    """How many there are for ten classes of 32x32 pixels, or of that many features, without making them."""
+    return sum(weight.numel() for weight in described(spelling, channels).parameters())
+
+
+def described(spelling: str, channels: int = 3) -> nn.Module:
+    """The network of a model at its full size, whose weights have shapes and no values."""
+    architecture = catalog.make("models", catalog.method_name(spelling), catalog.resolve("models", spelling))
+    with torch.device("meta"):
+        network: nn.Module = architecture.build(channels, 10, (32, 32))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("spelling", "count"),
+    [
+        ("resnet18+stem~large", 11_181_642),
+        ("vgg16_bn+hidden~0", 14_728_266),
+        ("vgg19_bn+hidden~0", 20_040_522),
+        ("timm+architecture~mobilenetv2_100", 2_236_682),
+    ],
+)
+def test_other_forms_have_the_parameters_that_the_field_knows(spelling: str, count: int) -> None:
+    """torchvision's ResNet-18 and MobileNetV2 (timm has the same), and the VGGs of github.com/kuangliu/pytorch-cifar,
+    whose ResNets with the small stem, of 11,173,962 and 21,282,122 weights, are those that the files state."""
+    assert count_weights(spelling) == count
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "vgg16_bn", "vgg19_bn", "mobilenet_v2"])
+def test_torchvisions_weights_are_of_the_same_names_and_shapes(name: str) -> None:
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(name, num_classes=10)
+    stem = "" if name.startswith("vgg") else "+stem~large"
+    ours = described(name + stem)
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_torchvisions_weights_give_the_same_answers(name: str) -> None:
+    theirs = made(name).network
+    ours = catalog.make("models", name, {"stem": "large"}).build(3, 10, (32, 32)).eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(ours(images), theirs(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("resnet18", (16, 32)), ("mobilenet_v2", (16, 16))])
+def test_small_images_have_a_small_stem(name: str, shape: tuple[int, int]) -> None:
+    """What the first stage gives has as many positions as the image, or a fourth or a half of them on a side."""
+    for stem, pixels, rest in (("auto", 32, 32), ("auto", 64, 0), ("small", 64, 64), ("large", 32, 0)):
+        model = small(name, stem=stem)
+        model = Model(name, model.architecture, replace(RGB, shape=(pixels, pixels, 3)))
+        found = stage_activations(model, find_stage(model, 1), black_images(model, 1))
+        assert found.shape[2] == (rest or pixels // (4 if name == "resnet18" else 2))
+
+
+def test_images_of_one_channel_are_taken_by_every_architecture() -> None:
+    gray = replace(RGB, shape=(32, 32, 1), mean=(0.5,), std=(0.25,))
+    for name in (name for name in MODELS if not catalog.describe("models", name).asks):
+        assert torch.isfinite(logits(tiny(name, gray), np.zeros((1, 32, 32, 1), np.uint8))).all(), name
+
+
+def test_dropout_draws_from_the_streams_of_the_seed(digits: tuple[Images, Images]) -> None:
+    def trained(seed: int) -> torch.Tensor:
+        model = tiny("vgg16_bn", digits[0].format, dropout=0.5, epochs=1)
+        fit(model, digits[0][:64], model.recipe, Run("digits", seed), shuffled=False)
+        return model.classifier.weight
+
+    torch.manual_seed(1)
+    first = trained(0)
+    torch.manual_seed(2)
+    assert torch.equal(first, trained(0)) and not torch.equal(first, trained(1))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "message"),
+    [
+        ("timm+architecture~resnet81", "architecture is 'resnet81', .* near it: resnet18, "),
+        ("timm+architecture~qqqq", "architecture is 'qqqq', .*list_models"),
+        ("timm+architecture~resnet18.a1_in1k", "near it: resnet18, "),
+    ],
+)
+def test_a_network_that_timm_does_not_have_is_refused_before_the_run(spelling: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        catalog.resolve("models", spelling)
+    assert "\n" not in str(error.value)
+
+
+def test_planning_knows_the_networks_of_timm() -> None:
+    assert set(catalog.list_timm_networks()) == set(timm.list_models())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tiny"),
+    [("convnext_base", "ConvNeXt"), ("vit_small_patch16_224", "VisionTransformer"), ("lcnet_035", "MobileNetV3")],
+)
+def test_networks_of_timm_have_tiny_forms(architecture: str, tiny: str) -> None:
+    """LCNet has none, and is itself."""
+    model = small("timm", architecture=architecture)
+    assert type(model.network.tower).__name__ == tiny
+    assert sum(weight.numel() for weight in model.parameters()) < 700_000
+
+
+def test_what_timm_calls_as_a_function_is_no_unit(noise: Images) -> None:
+    """The queries, keys and values of BEiT, which have a bias of their own."""
+    build = catalog.make("models", "timm", {"architecture": "beit_base_patch16_224"}).build
+    with torch.device("meta"):
+        network = build(3, 10, (32, 32))
+    units = catalog.make("models", "timm", {}).units(network)
+    assert "tower.blocks.0.attn.qkv" in network.silent and "tower.blocks.0.attn.qkv" not in units
+    assert "tower.blocks.0.attn.proj" in units
+
+
+@pytest.mark.parametrize("name", ["dla46x_c", "resnetv2_18", "repvit_m1"])
+def test_every_network_of_timm_has_one_linear_classifier(name: str) -> None:
+    """Also where timm has a convolution, or two of them."""
+    network = described(f"timm+architecture~{name}+size~64")
+    assert catalog.make("models", "timm", {}).classifier(network) == "linear"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"patch": 5}, "patch is 5, by which 32x32 pixels"), ({"heads": 3}, "width is 32, which 3 heads cannot share")],
+)
+def test_a_transformer_that_does_not_add_up_says_so(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        small("vit_b_16", **fields)
 
 
 def test_every_unit_shows_its_outputs_and_changes_with_the_trigger(model: Model, noise: Images) -> None:
@@ -259,55 +373,18 @@ def test_what_is_kept_of_a_unit_is_what_it_gave(noise: Images) -> None:
     assert (kept < 0).any()
 
 
-@pytest.fixture(scope="module")
-def vit(digits: tuple[Images, Images]) -> Callable[[], Model]:
-    """Makes copies of a small transformer of timm, trained on BadNets-poisoned digits."""
-
-    def build(channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-        return VisionTransformer(size, 4, channels, classes, embed_dim=32, depth=2, num_heads=2)
-
-    model = made(build, digits[0].format, SMALL)
-    fit(model, poisoned(digits[0]), model.recipe, Run("digits", 0))
-    return lambda: copy.deepcopy(model)
-
-
-def test_neurons_of_a_transformer_are_no_tokens(vit: Callable[[], Model], digits: tuple[Images, Images]) -> None:
-    model = vit()
+def test_neurons_of_a_transformer_are_no_tokens(digits: tuple[Images, Images]) -> None:
+    model = tiny("vit_b_16", digits[0].format)
+    fit(model, poisoned(digits[0]), replace(model.recipe, epochs=1), Run("digits", 0))
     outputs = unit_outputs(model, next(iterate_batches(model, digits[1].images[:3])))
     tokens = 1 + 4 * 4
-    assert outputs["patch_embed.proj"].shape == (3, 32, 4, 4)
+    assert outputs["tower.patch_embed.proj"].shape == (3, 32, 4, 4)
     block = {"attn.qkv": 96, "attn.proj": 32, "mlp.fc1": 128, "mlp.fc2": 32}
-    assert all(outputs[f"blocks.1.{name}"].shape == (3, units, tokens) for name, units in block.items())
+    assert all(outputs[f"tower.blocks.1.{name}"].shape == (3, units, tokens) for name, units in block.items())
     change = trigger_activated_change(model, digits[1], secret(digits[1]))
-    assert all(len(change[f"blocks.1.{name}"]) == units for name, units in block.items())
-    assert all((change[f"blocks.{number}.attn.qkv"] > 0).all() for number in (0, 1))
-    assert list(model.architecture.stages(model.network)) == ["blocks.0", "blocks.1"]
-
-
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [
-        ("tsbd", {"unlearn_epochs": 2, "n": 0.3, "finetune": "none"}),
-        ("fmp", {"samples": 16, "p": 8, "epochs": 0}),
-        ("anp", {"steps": 10, "lr": 20.0, "max_drop": 1.0, "batch_size": 32}),
-        ("clp", {"u": 1.0}),
-        ("random_pruning", {"share": 0.1}),
-    ],
-)
-def test_a_transformer_is_pruned_as_logged(
-    name: str, fields: dict[str, Any], vit: Callable[[], Model], hand: Hand, digits: tuple[Images, Images], run: Run
-) -> None:
-    defended = catalog.make("defenses", name, fields)(**hand("defenses", name, victim=vit(), run=run))
-    rows = [row for row in run.rows if row["kind"] == "unit"]
-    scored = dict(vit().units())
-    if name == "anp":  # no convolution that nothing normalizes
-        del scored["patch_embed.proj"]
-    places = [(layer, unit) for layer, module in scored.items() for unit in range(len(module.weight))]  # type: ignore
-    assert [(row["layer"], row["unit"]) for row in rows] == places and any(row["pruned"] for row in rows)
-    for row in rows:
-        zero = defended.network.get_submodule(row["layer"]).weight[row["unit"]] == 0
-        assert bool(zero.any() if name == "tsbd" else zero.all()) == row["pruned"]
-    assert torch.isfinite(logits(defended, digits[1].images)).all()
+    assert all(len(change[f"tower.blocks.1.{name}"]) == units for name, units in block.items())
+    assert all((change[f"tower.blocks.{number}.attn.qkv"] > 0).all() for number in (0, 1, 2))
+    assert list(model.architecture.stages(model.network)) == ["tower.blocks.0", "tower.blocks.1", "tower.blocks.2"]
 
 
 def test_a_plain_network_answers_in_float32_and_is_fine_pruned(hand: Hand, noise: Images, run: Run) -> None:
@@ -323,16 +400,19 @@ def test_a_plain_network_answers_in_float32_and_is_fine_pruned(hand: Hand, noise
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
-        ("resnet18", ["layer1", "layer2", "layer3", "layer4"]),
+        ("resnet18", ["layer1", "layer2", "layer3"]),
+        ("vgg16_bn", ["features.3", "features.7", "features.11"]),
+        ("mobilenet_v2", ["features.1", "features.2", "features.3"]),
+        ("vit_b_16", [f"tower.blocks.{number}" for number in (0, 1, 2)]),
+        ("timm", [f"tower.stages.{number}" for number in (0, 1, 2, 3)]),
         ("densenet121", [f"features.denseblock{number}" for number in (1, 2, 3, 4)]),
-        ("vgg11_bn", [f"features.{number}" for number in (3, 7, 14, 21, 28)]),
         ("vit", ["encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"]),
     ],
 )
 def test_stages_keep_their_names_when_one_is_filtered(name: str, stages: list[str], noise: Images) -> None:
-    model = made(name)
+    model = small(name) if name in MODELS else made(name)
     assert [find_stage(model, number) for number in range(1, len(stages) + 1)] == stages
-    with pytest.raises(UserError, match=f"the stages of given: .*{len(stages)}$"):
+    with pytest.raises(UserError, match=f"the stages of {model.name}: .*{len(stages)}$"):
         find_stage(model, len(stages) + 1)
     images = next(iterate_batches(model, noise.images))
     before = stage_activations(model, stages[1], images)
@@ -344,7 +424,7 @@ def test_stages_keep_their_names_when_one_is_filtered(name: str, stages: list[st
 
 
 class Branching(nn.Module):
-    """Its forward branches on values."""
+    """Its forward branches on values, as some of timm's do on shapes."""
 
     def __init__(self, classes: int):
         super().__init__()
@@ -378,25 +458,25 @@ def test_a_network_that_cannot_be_a_model_says_why(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("build", "reason"),
-    [
-        (lambda channels, classes, size: Branching(classes), "torch.fx cannot follow its channels"),
-        (flat, "has no units"),
-    ],
-)
-def test_units_that_cannot_be_found_are_an_error(build: Build, reason: str) -> None:
-    model = made(build)
-    with pytest.raises(UserError, match=reason) as error:
-        unit_layers(model)
+def test_a_network_that_branches_is_followed() -> None:
+    model = made(lambda channels, classes, size: Branching(classes))
+    (layer,) = unit_layers(model)
+    assert layer.name == "norm" and layer.sources == (model.network.conv,)
+
+
+def test_a_network_without_units_is_an_error() -> None:
+    with pytest.raises(UserError, match="has no units") as error:
+        unit_layers(made(flat))
     assert "\n" not in str(error.value)
 
 
-def test_anp_says_that_there_is_nothing_to_mask(hand: Hand, noise: Images, run: Run) -> None:
+def test_anp_masks_filters_where_there_is_nothing_else(hand: Hand, noise: Images, run: Run) -> None:
     model = made(lambda *given: nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), flat(*given)))
-    method = catalog.make("defenses", "anp", {"steps": 1})
-    with pytest.raises(UserError, match="neither normalized channels nor hidden linear layers"):
-        method(**hand("defenses", "anp", victim=model, holdout=noise, run=run))
+    method = catalog.make("defenses", "anp", {"steps": 2, "lr": 20.0, "max_drop": 1.0})
+    pruned = method(**hand("defenses", "anp", victim=model, holdout=noise, run=run))
+    rows = [row for row in run.rows if row["kind"] == "unit"]
+    assert [row["layer"] for row in rows] == ["0"] * 3
+    assert [bool((pruned.network[0].weight[row["unit"]] == 0).all()) for row in rows] == [row["pruned"] for row in rows]
 
 
 def test_a_network_may_be_its_classifier(noise: Images) -> None:

@@ -8,7 +8,7 @@ import difflib
 import functools
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,18 @@ def at_random(defense: str) -> str | None:
     if "selection" not in describe("defenses", method).fields or is_control(defense):
         return None
     return full_spelling("defenses", method, given | {"selection": "random"})
+
+
+def find_needs(defense: str, settings: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """What a defense of this spelling needs of a network: `stages` of `stages`; of `estimator~head: an extractor` only
+    where the field has that value."""
+    described = describe("defenses", method_name(defense))
+    chosen = resolve("defenses", defense, settings)
+    for need in described.traits["needs"]:
+        condition, _, needed = need.rpartition(": ")
+        key, _, value = condition.partition("~")
+        if not condition or fields.format_value(chosen[key]) == value:
+            yield needed
 
 
 def is_implant(attack: str) -> bool:

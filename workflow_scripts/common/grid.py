@@ -54,6 +54,8 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
             for kind, own in (("attacks", [spelled]), ("models", models), ("defenses", defenses)):
                 for method in own:
                     _check_named(kind, method.path, spelled.path, dataset, config)
+            for model, defense in itertools.product(models, defenses):
+                _check_pair(model.path, defense.path, settings)
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 cell = Cell(dataset, model.path, spelled.path, share, seed, defense.path)
                 yield Asked(cell, cell._replace(model=model.name, attack=spelled.name, defense=defense.name))
@@ -122,6 +124,14 @@ def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[in
             f"grid: {name} is clean-label and ratio {ratio:g} asks for {payload} images of class {target}, which has "
             f"{counts[target]} in {dataset}: the ratio may be at most {counts[target] / sum(counts):.4f}"
         )
+
+
+def _check_pair(model: str, defense: str, settings: Mapping[str, Any]) -> None:
+    """UserError where a defense looks for something in the network that the architecture does not have."""
+    lacking = catalog.describe("models", catalog.method_name(model)).traits["lacks"]
+    for needed in catalog.find_needs(defense, settings):
+        if needed in lacking:
+            raise UserError(f"grid: {defense} needs {needed}, and {model} has none; choose another of the two")
 
 
 def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Config) -> None:

@@ -1,6 +1,8 @@
 """What a method is handed beside its data: a device, named random streams, a log, and the clock of its step."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,15 @@ class Run:
         import torch
 
         return torch.Generator().manual_seed(self._seed(purpose))
+
+    @contextmanager
+    def seeded(self, purpose: str) -> Iterator[None]:
+        """A block in which whatever asks torch's own generator, new layers or dropout, draws from this stream."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed(purpose))
+            yield
 
     def _seed(self, purpose: str) -> int:
         named = f"{self.dataset}/{self.seed}/{purpose}".encode()

@@ -16,10 +16,13 @@ from workflow_scripts.training.loop import train
 class Defense:
     """`model.safetensors` is what the call returns; what it logs goes beside it.
 
+    needs: what the network must have, so that a study which asks otherwise is refused before the run: `("stages",)`,
+    or, of one value of a field, `("estimator~head: an extractor",)`.
     stands_for: of a cell whose model exists already, the name under which it is kept: *evaluate* takes that one itself.
     """
 
     control = False
+    needs = ()
     stands_for = ""
 
     @property

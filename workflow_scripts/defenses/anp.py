@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -30,7 +29,8 @@ Affine = dict[str, tuple[torch.Tensor, torch.Tensor | None]]
 class AdversarialNeuronPruning(HoldoutDefense):
     """Learn masks of the neurons that resist the worst change of their weights, and silence the neurons whose mask
     falls (Wu, Wang; NeurIPS 2021, arXiv 2110.14430). Neurons are normalised channels, their weights gamma and beta, and
-    those of hidden linear layers, their weights all inputs' and the bias.
+    those of hidden linear layers, their weights all inputs' and the bias; of a network without either, the filters of
+    its convolutions.
 
     eps: how far the weights are perturbed, relatively; alpha: the weight of the unperturbed loss; steps of the masks
     at learning rate lr; max_drop: how far the accuracy on the held-back fifth of the holdout may fall; grid: the
@@ -54,9 +54,8 @@ class AdversarialNeuronPruning(HoldoutDefense):
 
     def __call__(self, victim: Model, holdout: Images, run: Run) -> Model:
         fit, validation = (extract_features(victim, part, victim.recipe) for part in holdout.split())
-        found = [layer for layer in unit_layers(victim) if not isinstance(_weighted_module(layer), nn.Conv2d)]
-        if not found:
-            raise UserError(f"anp: {victim.name} has neither normalized channels nor hidden linear layers to mask")
+        every = unit_layers(victim)
+        found = [layer for layer in every if not isinstance(_weighted_module(layer), nn.Conv2d)] or every
         masks = self._learn_masks(in_float32(victim), found, fit, run)
         threshold = self._choose_threshold(victim, masks, validation, run)
         sizes = {name: len(mask) for name, mask in masks.items()}

@@ -28,6 +28,8 @@ class EigenGuard(Spectrum, Defense):
     with the same k.
     """
 
+    needs = ("stages",)  # type: ignore[assignment]
+
     def __call__(self, poisoned_train: Images, model: Model, run: Run) -> Model:
         model.wrap(Filtered(**asdict(self)))
         train(model, poisoned_train, replace(model.recipe, batch_size=self.batch_size), run)

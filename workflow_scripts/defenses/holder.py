@@ -21,6 +21,7 @@ class HolderPruning(HolderPruningDefense):
     Each layer is pruned by its own threshold. Constants are computed in float32.
     """
 
+    needs = ("estimator~head: an extractor", "estimator~neuron: an extractor")  # type: ignore[assignment]
     suspicious = "high"
 
     def __call__(self, victim: Model, poisoned_train: Images, run: Run) -> Model:

@@ -19,7 +19,8 @@ def has_small_stem(stem: Stem, size: tuple[int, int]) -> bool:
 
 
 def in_sequence(**parts: nn.Module) -> nn.Sequential:
-    """The parts by name, one behind the other, the weights of their convolutions drawn as torchvision draws them."""
+    """The parts by name, one behind the other, the weights of their convolutions drawn as torchvision draws them. Its
+    linear layers of σ = 0.01 are for thousands of inputs: of fewer, next to nothing arrives behind two of them."""
     network = nn.Sequential()
     for name, part in parts.items():
         network.add_module(name, part)
@@ -29,14 +30,6 @@ def in_sequence(**parts: nn.Module) -> nn.Sequential:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network
-
-
-def draw_linear(inside: int, outside: int) -> nn.Linear:
-    """A linear layer as torchvision draws those of its classifiers: σ = 0.01, no bias."""
-    layer = nn.Linear(inside, outside)
-    nn.init.normal_(layer.weight, 0, 0.01)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class Tower(nn.Module):

@@ -6,8 +6,8 @@ from itertools import accumulate
 from torch import nn
 
 from workflow_scripts.common.fields import Count, Positive, Share
-from workflow_scripts.models._libraries import Stem, draw_linear, has_small_stem, in_sequence
-from workflow_scripts.networks.architecture import Architecture
+from workflow_scripts.models._libraries import Stem, has_small_stem, in_sequence
+from workflow_scripts.networks.architecture import Architecture, Head
 
 GROUPS = ((1, 16, 1), (6, 24, 2), (6, 32, 2), (6, 64, 2), (6, 96, 1), (6, 160, 2), (6, 320, 1))
 """Of each group of blocks: by how much they widen inside, their channels, the stride of the first (table 2)."""
@@ -48,7 +48,7 @@ class MobileNetV2(Architecture):
             features=nn.Sequential(*features),
             avgpool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
-            classifier=nn.Sequential(nn.Dropout(self.dropout), draw_linear(self.last, classes)),
+            classifier=nn.Sequential(nn.Dropout(self.dropout), Head(self.last, classes)),
         )
 
     def _scale(self, channels: int) -> int:

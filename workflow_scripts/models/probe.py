@@ -21,6 +21,7 @@ class Probe(Architecture):
     computed once.
     """
 
+    lacks = ("stages",)
     parameters = 396_554
 
     extractor: AuxiliaryName = "simclr"

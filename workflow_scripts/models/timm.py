@@ -7,7 +7,6 @@ from torch import nn
 
 from workflow_scripts.common.fields import TimmName, Whole
 from workflow_scripts.models._libraries import Tower
-from workflow_scripts.models.encoder import import_library
 from workflow_scripts.networks.architecture import Architecture
 
 
@@ -27,7 +26,8 @@ class Timm(Architecture):
     tiny: bool = False
 
     def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-        timm = import_library("timm")
+        import timm
+
         name = _find_tiny(self.architecture) if self.tiny else self.architecture
         stretched = (self.size, self.size) if self.size else None
         told = timm.get_pretrained_cfg(name, allow_unregistered=False)
@@ -42,6 +42,7 @@ class Timm(Architecture):
 
 def _find_tiny(architecture: str) -> str:
     """The smallest network of the same file of timm, of those by which it is tested; else the architecture itself."""
-    timm = import_library("timm")
+    import timm
+
     home = timm.model_entrypoint(architecture).__module__.rpartition(".")[2]
     return next(iter(timm.list_models("test_*", module=home)), architecture)

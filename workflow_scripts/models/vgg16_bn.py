@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from workflow_scripts.common.fields import Count, Share, Whole
-from workflow_scripts.models._libraries import draw_linear, in_sequence
-from workflow_scripts.networks.architecture import Architecture
+from workflow_scripts.models._libraries import in_sequence
+from workflow_scripts.networks.architecture import Architecture, Head
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class VGG16BN(Architecture):
 
     def _build_classifier(self, inside: int, classes: int) -> nn.Module:
         if not self.hidden:
-            return draw_linear(inside, classes)
+            return Head(inside, classes)
         parts: list[Any] = []
         for width in (inside * 49, self.hidden):
-            parts += [draw_linear(width, self.hidden), nn.ReLU(), nn.Dropout(self.dropout)]
-        return nn.Sequential(*parts, draw_linear(self.hidden, classes))
+            parts += [nn.Linear(width, self.hidden), nn.ReLU(), nn.Dropout(self.dropout)]
+        return nn.Sequential(*parts, Head(self.hidden, classes))

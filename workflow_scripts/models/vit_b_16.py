@@ -7,7 +7,6 @@ from torch import nn
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Count, Whole
 from workflow_scripts.models._libraries import Tower
-from workflow_scripts.models.encoder import import_library
 from workflow_scripts.networks.architecture import Architecture
 
 
@@ -31,13 +30,14 @@ class ViTB16(Architecture):
     heads: Count = 12
 
     def build(self, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-        transformers = import_library("timm").models.vision_transformer
+        from timm.models.vision_transformer import VisionTransformer
+
         height, width = (self.size, self.size) if self.size else size
         if height % self.patch or width % self.patch:
             raise UserError(f"vit_b_16: patch is {self.patch}, by which {height}x{width} pixels cannot be divided")
         if self.width % self.heads:
             raise UserError(f"vit_b_16: width is {self.width}, which {self.heads} heads cannot share")
-        network = transformers.VisionTransformer(
+        network = VisionTransformer(
             img_size=(height, width),
             patch_size=self.patch,
             in_chans=channels,

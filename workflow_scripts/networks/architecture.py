@@ -1,7 +1,7 @@
 """What an architecture is: the network with its recipe, and where its classifier, its units and its stages are."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -32,6 +32,8 @@ class Architecture(Recipe):
     """Whether the network takes normalized images; one that is False takes them in [0, 1]."""
     classifies = True
     """Whether its outputs are logits; an auxiliary may be a network of another kind."""
+    lacks = ("an extractor",)
+    """What its networks do not have of that which methods say by `needs`."""
     parameters = 0
     """How many weights and biases there are at ten classes, for images of 32x32 pixels and three channels, or for 512
     features of an extractor: tests hold the network against it, so every model states its own."""
@@ -85,18 +87,22 @@ class Architecture(Recipe):
 
 
 def _find_numbered_parts(network: nn.Module, wanted: Callable[[nn.Module], bool]) -> dict[str, nn.Module]:
-    """Of the outermost module that has several wanted parts of one name but for their numbers, `0` or `denseblock1`,
-    the most such parts, by name in order."""
-    for outer, module in sorted(network.named_modules(), key=lambda named: named[0].count(".")):
-        alike: dict[str, dict[str, nn.Module]] = {}
-        for name, part in module.named_children():
-            numbered = re.fullmatch(r"(\D*)\d+[a-z]?", name)
-            if numbered and wanted(part):
-                alike.setdefault(numbered[1], {})[f"{outer}.{name}" if outer else name] = part
-        found = max(alike.values(), key=len, default={})
-        if len(found) > 1:
-            return found
+    """Of the outermost wanted parts that are several of one name but for their numbers, `0` or `denseblock1`, those
+    that hold the most weights (a network's blocks lie beside those of its stem), by name in order."""
+    alike: dict[int, dict[str, dict[str, nn.Module]]] = {}
+    for name, part in network.named_modules():
+        numbered = re.fullmatch(r"(.*?)\d+[a-z]?", name)
+        if numbered and wanted(part):
+            alike.setdefault(name.count("."), {}).setdefault(numbered[1], {})[name] = part
+    for _, found in sorted(alike.items()):
+        several = [parts for parts in found.values() if len(parts) > 1]
+        if several:
+            return max(several, key=lambda parts: (_count_weights(parts), len(parts)))
     return {}
+
+
+def _count_weights(parts: Mapping[str, nn.Module]) -> int:
+    return sum(weight.numel() for part in parts.values() for weight in part.parameters())
 
 
 def _is_block(part: nn.Module) -> bool:

@@ -22,6 +22,12 @@ def find_stage(model: Model, number: int) -> str:
     return stages[number - 1]
 
 
+def black_images(model: Model, count: int) -> torch.Tensor:
+    """uint8 (count, C, H, W): images as the model takes them, by which to see what its network does with any."""
+    height, width, channels = model.format.shape
+    return torch.zeros(count, channels, height, width, dtype=torch.uint8, device=model.mean.device)
+
+
 @torch.no_grad()
 def stage_activations(model: Model, stage: str, images: torch.Tensor) -> torch.Tensor:
     """float32 (B, …): what the stage gives in evaluation mode when the model is asked about images (B, C, H, W)."""

@@ -22,8 +22,7 @@ def build(
     name: str, params: Mapping[str, Any], form: ImageFormat, run: Run, extractor: Extractor | None = None
 ) -> Model:
     """A network of this architecture, its weights drawn from the stream `initialisation`, on the run's device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.torch_rng("initialisation").initial_seed())
+    with run.seeded("initialisation"):
         try:
             model = Model(name, catalog.make("models", name, params), form, extractor).to(run.device)
             _try_out(model)

@@ -72,8 +72,7 @@ def projection_head(model: Model, width: int, run: Run) -> Iterator[None]:
     """A block in which the model has, in place of its classifier, a projection of one hidden layer."""
     name, classifier = model.classifier_name, model.classifier
     inside = classifier.in_features
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.torch_rng("projection").initial_seed())
+    with run.seeded("projection"):
         projection = nn.Sequential(nn.Linear(inside, inside), nn.ReLU(), nn.Linear(inside, width))
     model.network.set_submodule(name, projection.to(run.device))
     try:

@@ -63,21 +63,22 @@ def train(
     step = step or make_step(model, loss)
     epochs = recipe.epochs if steps is None else -(-steps // len(loader))
     clock = Clock(f"{phase}: epoch", epochs)
-    for epoch in range(epochs):
-        model.train()
-        left = len(loader) if steps is None else min(len(loader), steps - epoch * len(loader))
-        rate = functools.partial(_learning_rate, recipe, epoch, len(loader))
-        batches = report(islice(loader, left), f"{phase}: batch", left)
-        total, lr = _run_epoch(batches, step, optimizer, rate, after_step)
-        mean, accuracy = (total[:2] / total[2]).tolist()
-        run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
-        clock.tell(epoch + 1, f"loss {mean:.4f}", f"accuracy {100 * accuracy:.2f} %")
-        model.eval()
-        if not torch.isfinite(total[0]):
-            run.note(diverged=f"the loss of {phase} is not finite in epoch {epoch}")
-            break
-        if until is not None and until():
-            break
+    with run.seeded(f"{phase}/layers"):  # dropout, say
+        for epoch in range(epochs):
+            model.train()
+            left = len(loader) if steps is None else min(len(loader), steps - epoch * len(loader))
+            rate = functools.partial(_learning_rate, recipe, epoch, len(loader))
+            batches = report(islice(loader, left), f"{phase}: batch", left)
+            total, lr = _run_epoch(batches, step, optimizer, rate, after_step)
+            mean, accuracy = (total[:2] / total[2]).tolist()
+            run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
+            clock.tell(epoch + 1, f"loss {mean:.4f}", f"accuracy {100 * accuracy:.2f} %")
+            model.eval()
+            if not torch.isfinite(total[0]):
+                run.note(diverged=f"the loss of {phase} is not finite in epoch {epoch}")
+                break
+            if until is not None and until():
+                break
     model.eval()
 
 

@@ -1,23 +1,25 @@
 """The prunable units of a network: channels and hidden neurons, with what computes and what normalizes each."""
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.run import Run
+from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.inside import black_images
 from workflow_scripts.networks.model import Model
 
 PASSES_ON = (nn.Identity, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU)
 """Modules that leave channels what they are; so do these functions."""
-FUNCTIONS = (F.relu, torch.relu, F.max_pool2d, F.avg_pool2d, F.dropout)
-SUMS = (operator.add, operator.iadd, torch.add)
+FUNCTIONS = (F.relu, torch.relu, torch.Tensor.relu, F.max_pool2d, F.avg_pool2d, F.dropout)
+SUMS = (torch.Tensor.add, torch.Tensor.add_, torch.add)
 CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
 
 
@@ -67,24 +69,49 @@ class UnitLayer:
                 module.bias[chosen] = 0
 
 
-class _Tracer(fx.Tracer):
-    """Layers are not looked into, nor are those that libraries derive from torch's."""
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What a tensor was made by, a module or a function, nothing where that is not known, and of which arguments; None
+    stands for those that are no tensors."""
 
-    def is_leaf_module(self, m: nn.Module, qualified_name: str) -> bool:
-        return isinstance(m, nn.Linear | nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(m, qualified_name)
+    by: Any = None
+    of: tuple[Any, ...] = ()
+
+
+class _Recorder(TorchFunctionMode):
+    """A block in which each tensor is remembered with what made it. What the network's code branches on has values
+    there, so that any network can be followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, _Made] = {}
+        self.kept: list[torch.Tensor] = []  # the identity of a tensor that is gone may be given to another
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        self.record(func, (*args, *(kwargs or {}).values()), output)
+        return output
+
+    def record(self, by: Any, inputs: Sequence[Any], output: Any) -> None:
+        """Remember that the output was made by this, of these."""
+        if isinstance(output, torch.Tensor):
+            self.made[id(output)] = _Made(by, tuple(map(self.find, inputs)))
+            self.kept.append(output)
+
+    def find(self, value: Any) -> Any:
+        """What a tensor, or each of a list, was made by."""
+        if isinstance(value, list | tuple):
+            return list(map(self.find, value))
+        return self.made.get(id(value), _Made()) if isinstance(value, torch.Tensor) else None
 
 
 def unit_layers(model: Model) -> list[UnitLayer]:
-    """Every group of prunable units, those of normalizations in the order of the computation. UserError where torch.fx
-    cannot follow the network, or there are no units."""
-    modules = dict(model.network.named_modules())
-    found: list[UnitLayer] = []
-    for node in _find_normalizations(model, modules):
-        norm = modules[str(node.target)]
-        assert isinstance(norm, nn.BatchNorm2d)
-        found.append(
-            UnitLayer(str(node.target), norm, _find_segments(_first_argument(node), modules, norm.num_features))
-        )
+    """Every group of prunable units, those of normalizations in the order of the computation. UserError where there are
+    no units."""
+    found = [
+        UnitLayer(name, norm, _find_segments(arrived, norm.num_features))
+        for name, norm, arrived in _record_normalizations(model)
+    ]
     fed = {source for layer in found for source in layer.sources}
     found += [as_unit_layer(name, module) for name, module in model.units().items() if module not in fed]
     if not found:
@@ -99,28 +126,33 @@ def as_unit_layer(name: str, module: Any) -> UnitLayer:
     return UnitLayer(name, None, (Segment(0, len(module.weight), (Source(module),)),))
 
 
-def _find_normalizations(model: Model, modules: Mapping[str, nn.Module]) -> list[fx.Node]:
-    """The graph's nodes that are batch normalizations; a network without any need not be traced."""
+def _record_normalizations(model: Model) -> list[tuple[str, nn.BatchNorm2d, _Made]]:
+    """Each batch normalization by its name, in the order of the computation, with what made its input: as a black image
+    goes through the network in evaluation mode, which one without any need not."""
+    modules = dict(model.network.named_modules())
+    found: list[tuple[str, nn.BatchNorm2d, _Made]] = []
     if not any(isinstance(module, nn.BatchNorm2d) for module in modules.values()):
-        return []
-    try:
-        graph = _Tracer().trace(model.network)
-    except Exception as error:  # whatever the network's own code does with a stand-in for a tensor
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{model.name}: torch.fx cannot follow its channels ({reason}); write its forward without "
-            "branches on values, or choose another model"
-        ) from None
-    calls = (node for node in graph.nodes if node.op == "call_module")
-    return [node for node in calls if isinstance(modules[str(node.target)], nn.BatchNorm2d)]
+        return found
+    recorder, training = _Recorder(), model.training
+
+    def keep(name: str, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        if isinstance(module := modules[name], nn.BatchNorm2d):
+            found.append((name, module, recorder.find(inputs)))
+        recorder.record(module, (inputs,), output)
+
+    known = {n: m for n, m in modules.items() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d, *PASSES_ON))}
+    with torch.no_grad(), watch(known, keep), recorder:
+        model.eval()(black_images(model, 1))
+    model.train(training)
+    return found
 
 
-def _find_segments(node: Any, modules: Mapping[str, nn.Module], count: int) -> tuple[Segment, ...]:
+def _find_segments(made: _Made, count: int) -> tuple[Segment, ...]:
     """Which sources the `count` units that arrive at this place have, joined by a concatenation or not; of one segment
     the sources may be unknown, and there is one segment in all where those of several are."""
-    joined = _first_argument(node) if isinstance(node, fx.Node) and node.target in CONCATENATIONS else None
-    parts = joined if isinstance(joined, list | tuple) else [node]
-    sources = [tuple(_find_sources(part, modules, ())) for part in parts]
+    joined = made.of[0] if made.by in CONCATENATIONS else None
+    parts = joined if isinstance(joined, list) else [made]
+    sources = [tuple(_find_sources(part, ())) for part in parts]
     counts = [len(found[0].module.weight) if found else 0 for found in sources]
     if counts.count(0) == 1:
         counts[counts.index(0)] = count - sum(counts)
@@ -130,27 +162,18 @@ def _find_segments(node: Any, modules: Mapping[str, nn.Module], count: int) -> t
     return tuple(Segment(*segment) for segment in zip(starts, counts, sources, strict=True))
 
 
-def _find_sources(node: Any, modules: Mapping[str, nn.Module], norms: tuple[nn.BatchNorm2d, ...]) -> list[Source]:
+def _find_sources(made: _Made, norms: tuple[nn.BatchNorm2d, ...]) -> list[Source]:
     """The convolutions whose outputs, summed, arrive at this place; none if they are not all that does."""
-    if not isinstance(node, fx.Node):
-        return []
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        if isinstance(module, nn.Conv2d):
-            return [Source(module, norms)]
-        if isinstance(module, nn.BatchNorm2d):
-            return _find_sources(_first_argument(node), modules, (*norms, module))
-        return _find_sources(_first_argument(node), modules, norms) if isinstance(module, PASSES_ON) else []
-    if node.target in SUMS:
-        branches = [_find_sources(branch, modules, norms) for branch in node.args if isinstance(branch, fx.Node)]
+    if isinstance(made.by, nn.Conv2d):
+        return [Source(made.by, norms)]
+    if isinstance(made.by, nn.BatchNorm2d):
+        return _find_sources(made.of[0], (*norms, made.by))
+    if made.by in SUMS:
+        branches = [_find_sources(branch, norms) for branch in made.of if branch is not None]
         found = [source for branch in branches for source in branch]
         return found if all(branches) and len({len(source.module.weight) for source in found}) == 1 else []
-    return _find_sources(_first_argument(node), modules, norms) if node.target in FUNCTIONS else []
-
-
-def _first_argument(node: fx.Node) -> Any:
-    """The first argument of a call, by place or by name."""
-    return next(iter((*node.args, *node.kwargs.values())), None)
+    passed = isinstance(made.by, PASSES_ON) or made.by in FUNCTIONS
+    return _find_sources(made.of[0], norms) if passed else []
 
 
 def norm_gain(norm: nn.BatchNorm2d) -> torch.Tensor:

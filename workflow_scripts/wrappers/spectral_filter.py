@@ -3,16 +3,16 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from workflow_scripts.common.errors import UserError
-from workflow_scripts.networks.inside import find_stage, stage_activations
+from workflow_scripts.networks.inside import black_images, find_stage, stage_activations
 from workflow_scripts.networks.model import Model, Protocol, Wrapper
 from workflow_scripts.networks.spectrum import SpectralFilter, Spectrum
 
 SIZES = (1, 8, 32, 512)
 SHARES = (0.01, 0.5, 0.9)
+NORMALIZATIONS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class Filtered(Spectrum, Wrapper):
     def apply(self, model: Model) -> None:
         name = find_stage(model, self.stage)
         stage = model.network.get_submodule(name)
-        height, width, channels = model.format.shape
-        blank = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=model.mean.device)
-        shape = stage_activations(model, name, blank).shape[1:]
+        shape = stage_activations(model, name, black_images(model, 1)).shape[1:]
         parts: OrderedDict[str, nn.Module] = OrderedDict(stage=stage, filter=SpectralFilter(self, shape.numel()))
         if self.norm == "always" or (self.norm == "auto" and not _is_normalized_after(model.network, name)):
             if len(shape) != 3:
@@ -55,7 +53,8 @@ class Filtered(Spectrum, Wrapper):
 
 
 def _is_normalized_after(network: nn.Module, stage: str) -> bool:
-    """Whether a batch normalization comes after this stage, in the order in which the network names its parts."""
+    """Whether a normalization comes after this stage, in the order in which the network names its parts: of channels or
+    of tokens, for either undoes a common factor."""
     names = [name for name, _ in network.named_modules()]
     last = max(place for place, name in enumerate(names) if f"{name}.".startswith(f"{stage}."))
-    return any(isinstance(network.get_submodule(name), nn.BatchNorm2d) for name in names[last + 1 :])
+    return any(isinstance(network.get_submodule(name), NORMALIZATIONS) for name in names[last + 1 :])

@@ -1,0 +1,141 @@
+"""Each architecture, tiny, with each defense that looks at networks; each method with a transformer in place of a CNN,
+which all other tests have."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conftest import Hand, poisoned, quick, tiny
+
+from workflow_scripts.common import catalog, config
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.grid import expand_grid
+from workflow_scripts.common.images import Images
+from workflow_scripts.common.run import Run
+from workflow_scripts.networks.model import Model
+from workflow_scripts.training.inference import logits
+from workflow_scripts.training.loop import train as fit
+from workflow_scripts.units.layers import unit_layers
+from workflow_scripts.units.tac import FEATURES
+from workflow_scripts.units.weight_change import neuron_layers
+
+ARCHITECTURES = ("resnet18", "resnet34", "vgg16_bn", "vgg19_bn", "mobilenet_v2", "vit_b_16", "timm")
+DEFENSES: dict[str, dict[str, Any]] = {
+    "ft": {"epochs": 1},
+    "fp": {"epochs": 1, "max_drop": 1.0, "step": 0.3},
+    "clp": {"u": 1.0},
+    "anp": {"steps": 6, "lr": 1e6, "max_drop": 1.0, "batch_size": 32},
+    "tsbd": {"unlearn_epochs": 1, "n": 0.3, "finetune": "none"},
+    "fmp": {"samples": 8, "p": 8, "epochs": 0},
+    "eigenguard": {"k": 4, "batch_size": 32, "stage": 2},
+}
+VICTIMS = ("victim", "clean_victim", "retrained", "defended")
+Victim = Callable[[str], Model]
+
+
+@pytest.fixture(scope="module")
+def victim_of(digits: tuple[Images, Images]) -> Victim:
+    """Makes copies of tiny networks trained on BadNets-poisoned digits, of each architecture one."""
+    trained: dict[str, Model] = {}
+
+    def victim(name: str) -> Model:
+        if name not in trained:
+            trained[name] = tiny(name, digits[0].format, epochs=4)
+            fit(trained[name], poisoned(digits[0]), trained[name].recipe, Run("digits", 0))
+        return copy.deepcopy(trained[name])
+
+    return victim
+
+
+def scored_layers(defense: str, model: Model) -> set[str]:
+    """The names of the layers whose units a defense logs."""
+    if defense == "fp":
+        return {FEATURES}
+    if defense == "tsbd":
+        return set(neuron_layers(model))
+    if defense == "fmp":
+        return set(model.units())
+    unmasked = [
+        layer.name for layer in unit_layers(model) if isinstance(layer.norm or layer.sources[0], torch.nn.Conv2d)
+    ]
+    return {layer.name for layer in unit_layers(model)} - set(unmasked if defense == "anp" else [])
+
+
+def weights_of(model: Model, row: dict[str, Any]) -> torch.Tensor:
+    """Those of a logged unit; of a feature, what the classifier makes of it."""
+    if row["layer"] == FEATURES:
+        return model.classifier.weight[:, row["unit"]]
+    return model.network.get_submodule(row["layer"]).weight[row["unit"]]  # type: ignore[index, no-any-return]
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_architecture_is_defended_as_logged(
+    name: str, defense: str, victim_of: Victim, hand: Hand, digits: tuple[Images, Images], run: Run
+) -> None:
+    method, victim = catalog.make("defenses", defense, DEFENSES[defense]), victim_of(name)
+    untrained = tiny(name, digits[0].format, epochs=1)
+    model = method(**hand("defenses", defense, victim=victim_of(name), model=untrained, run=run))
+    assert torch.isfinite(logits(model, digits[1].images)).all() and "diverged" not in run.notes
+    rows = [row for row in run.rows if row["kind"] == "unit"]
+    if defense in ("ft", "eigenguard"):
+        assert not rows and not torch.equal(model.classifier.weight, victim.classifier.weight)
+        return
+    assert {row["layer"] for row in rows} == scored_layers(defense, victim)
+    assert {row["pruned"] for row in rows} == {True, False}
+    for row in rows:
+        silent = weights_of(model, row) == 0
+        assert bool(silent.any() if defense == "tsbd" else silent.all()) == row["pruned"], row
+
+
+CONFIG = config.read({"studies": "one", "datasets": {"digits": {"loader": "digits"}}})
+GRID = {"dataset": "digits", "attack": "badnets", "ratio": 0.1, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("model", "defense", "message"),
+    [
+        ("probe", "eigenguard", "eigenguard needs stages, and probe has none"),
+        (
+            "resnet18",
+            {"holder": {"estimator": "head"}},
+            "holder.estimator~head needs an extractor, and resnet18 has none",
+        ),
+        ("vit_b_16", {"holder": {"estimator": "neuron"}}, "needs an extractor, and vit_b_16 has none"),
+    ],
+)
+def test_an_impossible_pair_is_refused_before_the_run(model: str, defense: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        list(expand_grid({**GRID, "model": model, "defense": defense}, CONFIG))
+
+
+def test_a_possible_pair_is_none_of_them() -> None:
+    pairs = [("probe", {"holder": {"estimator": "head"}}), ("resnet18", ["eigenguard", "holder"])]
+    for model, defense in pairs:
+        assert list(expand_grid({**GRID, "model": model, "defense": defense}, CONFIG))
+
+
+TRAINABLE = [
+    (kind, name)
+    for kind in ("attacks", "auxiliaries", "defenses", "detectors", "analyses")
+    for name in catalog.list_methods(kind)
+    if {*VICTIMS, "model"} & set(catalog.describe(kind, name).asks)
+    and not catalog.describe(kind, name).traits.get("hub")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), TRAINABLE)
+def test_a_method_takes_a_transformer(
+    kind: str, name: str, victim_of: Victim, hand: Hand, digits: tuple[Images, Images], run: Run
+) -> None:
+    catalog.make("defenses", "clp", {"u": 1.0})(victim=victim_of("vit_b_16"), run=(logged := Run("digits", 0)))
+    given: dict[str, Any] = {ask: victim_of("vit_b_16") for ask in VICTIMS}
+    given |= {"model": tiny("vit_b_16", digits[0].format, epochs=1), "log": logged.log_table(), "run": run}
+    made = quick(kind, name)(**hand(kind, name, **given))
+    assert "diverged" not in run.notes
+    if isinstance(made, Model):
+        assert torch.isfinite(logits(made, digits[1].images)).all()
+    if kind == "analyses":
+        assert len(made[0]) and "skipped" not in made[1]
