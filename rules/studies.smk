@@ -43,7 +43,8 @@ CELLS = {name: studies.add_implied_cells(study.cells) for name, study in STUDIES
 def unfinished():
     """The jobs that this run has not done."""
     for job in workflow.dag.needrun_jobs():
-        yield messages.Work(job.rule.name, job.output.get("costs", ""), next(iter(job.log), ""))
+        costs = next((path for path in job.output if path.endswith("/costs.json")), "")
+        yield messages.Work(job.rule.name, costs, next(iter(job.log), ""))
 
 
 def say(lines):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from hypothesis import HealthCheck, Phase, configuration, event, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 from workflow_scripts.common.errors import UserError
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 Place = tuple[Any, ...]
 
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # no folder in the checkout
+NO_CONSTANTS = providers._local_constants
+# those of all that is imported would be drawn, too, and change with any edit and with the tests that ran before
+providers._get_local_constants = lambda: NO_CONSTANTS  # type: ignore[assignment]
 
 
 def inputs(count: int) -> settings:

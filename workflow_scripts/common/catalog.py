@@ -225,20 +225,21 @@ def _read(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = known[key].read(value)
         except UserError as error:
             raise UserError(f"{method}: {error}") from None
-        if known[key].names not in ("", "datasets"):
-            _check_named(f"{method}: {key} is {show(value)}", found[key], known[key].names)
+        if reason := _find_unknown(found[key], known[key].names):
+            raise UserError(f"{method}: {key} is {show(value)}, which is none of the {reason}")
     return found
 
 
-def _check_named(said: str, name: str, kind: str) -> None:
-    """UserError, with what there is or, of a thousand networks, what is near, if none of the kind has this name."""
-    if kind != "networks of timm":
-        if name not in list_methods(kind):
-            raise UserError(f"{said}, which is none of the {kind}; there are: {join_names(list_methods(kind))}")
-    elif name not in list_timm_networks():
+def _find_unknown(name: str, kind: str) -> str:
+    """The kind and what there is or, of a thousand networks, what is near, if none of the kind has this name; nothing
+    if one has."""
+    if kind == "networks of timm" and name not in list_timm_networks():
         near = difflib.get_close_matches(name, list_timm_networks(), n=5)
         hint = f"near it: {join_names(near)}" if near else "timm.list_models() names them"
-        raise UserError(f"{said}, which is none of the {kind} as it is installed here; {hint}")
+        return f"{kind} as it is installed here; {hint}"
+    if kind in BASES and kind != "datasets" and name not in list_methods(kind):
+        return f"{kind}; there are: {join_names(list_methods(kind))}"
+    return ""
 
 
 @functools.cache
