@@ -436,7 +436,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
         ("cat/new.png", {}, "cat/new.png is no image"),
         ("cat/new.heic", {}, "cat/new.heic is an image of a kind that is not read; convert it"),
         ("loose.png", {}, "loose.png lies in no folder of a class"),
-        ("fox/notes.txt", {}, "fox has no images; put some there, or remove it"),
+        ("fox/notes.txt", {}, "fox has no images; put some there, or take it away"),
         ("cat/young/0.png", {}, "cat is a class by its place, and has a folder young; it may have images only"),
         ("train/cat/0.png", {}, "has train/, but no folder test, val, valid, validation with class folders"),
         ("", {"test_share": 1e-4}, "test_share is 0.0001, less than one of its 21 images"),

@@ -106,7 +106,7 @@ def test_settings_of_datasets_stand_beside_the_default(set_up: Config) -> None:
     assert row_of(page, "lr: 0.01") == ["a number above 0", "digits, kept: 0.1"]
     assert row_of(page, "epochs: 100") == ["a whole number at least 0 and at most 1000000", "kept: 20"]
     assert row_of(page, "batch_size: 256") == ["a whole number at least 1 and at most 1000000"]
-    assert row_of(write_listing(["parquet"], set_up), "file: ''") == ["a text", "mine: a.parquet"]
+    assert row_of(write_listing(["parquet"], set_up), "file: ''") == ["a line of text", "mine: a.parquet"]
     assert "digits: preact_small" in write_listing(["models"], set_up)
 
 

@@ -13,8 +13,13 @@ class UserError(ValueError):
     """
 
     def __init__(self, text: str):
-        line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+        line = escape(text)
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} ... {line[-490:]}")
+
+
+def escape(text: str) -> str:
+    """The text in one line: what does not print as a screen's escapes have it."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def repeat(value: Any) -> str:

@@ -6,10 +6,14 @@ A method annotates its fields with these names or with `int`, `float`, `bool`, `
 
 import ast
 import math
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from workflow_scripts.common.errors import UserError, join_names, show
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What neither a path nor a line may hold: control characters, ends of lines, halves of characters."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Field:
     def __str__(self) -> str:
         if self.choices:
             return "one of " + join_names(self.choices)
-        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a line of text"}
         kind = names.get(self.type, "a list of whole numbers, each")
         return f"{kind} {self.range}" if self.range else kind
 
@@ -108,7 +112,7 @@ class Field:
                 {"true": True, "false": False}[str(value).lower()] if str(value).lower() in ("true", "false") else None
             )
         if self.type is str:
-            return value if isinstance(value, str) and b"\0" not in value.encode() else None
+            return value if isinstance(value, str) and not CONTROL.search(value) else None
         return _to_whole(value) if self.type is int else _to_number(value)
 
 

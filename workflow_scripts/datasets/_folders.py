@@ -21,7 +21,7 @@ def list_images(folder: Path) -> list[Path]:
     are none, or one of a kind that cannot be read."""
     found = _find_images(folder)
     if not found:
-        raise UserError(f"{folder} has no images; put some there, or remove it")
+        raise UserError(f"{folder} has no images; put some there, or take it away")
     return found
 
 

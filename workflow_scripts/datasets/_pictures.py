@@ -63,6 +63,10 @@ class Pictures(Dataset):
                 pixels = self._decode(cell)
             except UserError as error:
                 raise UserError(f"{where} {error}") from None
+            except MemoryError:
+                raise UserError(
+                    f"{where} does not fit into memory at a size of {self.size}; give a smaller one"
+                ) from None
             if images is None:
                 images = _allocate(len(places), pixels.shape, where)
             if pixels.shape[:2] != images.shape[1:3]:
