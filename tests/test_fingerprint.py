@@ -109,7 +109,7 @@ def test_every_function_that_a_job_calls_is_in_its_fingerprint(records: list[dic
             definition = (path, definition_at(path, line))
             if path not in PLANNING and definition not in reached:
                 missing.add((record["rule"], *record["wildcards"].values(), name, definition[1]))
-    assert not missing
+    assert not missing, "\n".join(map(str, sorted(missing)))
 
 
 def test_jobs_that_make_no_report_import_no_pandas(records: list[dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ Place = tuple[Any, ...]
 
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # no folder in the checkout
 NO_CONSTANTS = providers._local_constants
-# Hypothesis would draw those of the code, too, as far as it is imported: others after any edit, and after other tests
+# those of all that is imported would be drawn, too, and change with any edit and with the tests that ran before
 providers._get_local_constants = lambda: NO_CONSTANTS  # type: ignore[assignment]
 
 

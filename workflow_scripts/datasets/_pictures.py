@@ -58,15 +58,13 @@ class Pictures(Dataset):
         `auto`, for a moment a third more.
         """
         images: np.ndarray | None = None
+        if self.size:  # before the first one is resized, which may take all that the machine has
+            _allocate(len(places), (self.size, self.size), "size")
         for place, (where, cell) in report(zip(places, cells, strict=True), "image", len(places)):
             try:
                 pixels = self._decode(cell)
             except UserError as error:
                 raise UserError(f"{where} {error}") from None
-            except MemoryError:
-                raise UserError(
-                    f"{where} does not fit into memory at a size of {self.size}; give a smaller one"
-                ) from None
             if images is None:
                 images = _allocate(len(places), pixels.shape, where)
             if pixels.shape[:2] != images.shape[1:3]:
