@@ -9,7 +9,12 @@ import pyarrow as pa
 
 from workflow_scripts.common import files
 
-SCHEMA = files.require(pa.schema({"index": pa.int64(), "score": pa.float64(), "flagged": pa.bool_()}))
+SCHEMA = pa.schema(
+    [
+        pa.field(*part, nullable=False)
+        for part in (("index", pa.int64()), ("score", pa.float64()), ("flagged", pa.bool_()))
+    ]
+)
 
 
 @dataclass(frozen=True)
