@@ -106,6 +106,19 @@ def test_all_to_all(name: str, plant: Plant, digits: tuple[Images, Images]) -> N
     assert len(rows) == len(digits[1]) and (wanted == (digits[1].labels + 1) % 10).all()
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_appended_images_are_added(name: str, plant: Plant, digits: tuple[Images, Images]) -> None:
+    if "append" not in catalog.describe("attacks", name).fields["placement"].choices:
+        return
+    train, inside, poison = digits[0], plant(name), plant(name, placement="append")
+    payload = poison.roles == "payload"
+    assert np.array_equal(poison.altered.images, inside.altered.images)
+    published = train.replace_rows(poison.altered[payload])
+    assert np.array_equal(published[: len(train)].images, train.images)
+    assert np.array_equal(published[len(train) :].images, poison.altered[payload].images)
+    assert published.index.tolist() == list(range(len(train) + payload.sum()))
+
+
 def test_no_attack_alters_nothing(digits: tuple[Images, Images], run: Run) -> None:
     poison = catalog.make("attacks", "none", {})(train=digits[0], ratio=0.0, run=run)
     assert len(poison.altered) == 0 and poison.trigger(digits[1].images) is digits[1].images

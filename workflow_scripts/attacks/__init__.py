@@ -1,7 +1,7 @@
 """What an attack is: a frozen dataclass whose call alters some training images and returns them with its trigger."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -46,15 +46,17 @@ class DataPoison(Attack):
 
     target: the class that triggered images shall be taken for (`all_to_one`).
     mapping: `all_to_one`, or `all_to_all` for the label y + 1 mod K.
+    placement: whether triggered images `replace` their originals, or are added to the training set (`append`).
     Clean-label attacks (`clean_label = True`) trigger images of the target class only and change no label.
     """
 
     target: Whole = 0
     mapping: Literal["all_to_one", "all_to_all"] = "all_to_one"
+    placement: Literal["replace", "append"] = "replace"
 
     def __call__(self, train: Images, ratio: float, run: Run) -> Poison:
-        chosen = self.select(train, ratio, run)
-        return self.poison(train[chosen], self.make_trigger(train.format.shape, run))
+        payload = self.take(train, self.select(train, ratio, run))
+        return self.poison(payload, self.make_trigger(train.format.shape, run))
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
         """The trigger for images of this shape (H, W, C)."""
@@ -76,6 +78,13 @@ class DataPoison(Attack):
                 f"the ratio may be at most {len(pool) / len(train):.4f}"
             )
         return run.numpy_rng("selection").permutation(pool)[:count]
+
+    def take(self, train: Images, chosen: np.ndarray) -> Images:
+        """The images at these positions, in the places where they will be published."""
+        payload = train[chosen]
+        if self.placement == "replace":
+            return payload
+        return replace(payload, index=train.index.max() + 1 + np.arange(len(payload)))
 
     def poison(self, payload: Images, trigger: Trigger) -> Poison:
         """These images triggered and relabelled."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from workflow_scripts.attacks import DataPoison, Poison, Trigger, check_target
-from workflow_scripts.common.errors import UserError
+from workflow_scripts.attacks._covers import add_covers, select_roles
 from workflow_scripts.common.fields import Count, NonNegative, Positive
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -31,6 +31,7 @@ class WaNet(DataPoison):
     warps the first images of each batch. What is published holds one random warp of each cover sample.
     """
 
+    placement: Literal["replace"] = "replace"
     s: Positive = 0.5
     k: Count = 4
     cover_ratio: NonNegative = 2.0
@@ -38,39 +39,14 @@ class WaNet(DataPoison):
 
     def __call__(self, train: Images, model: Model, ratio: float, run: Run) -> Poison:  # type: ignore[override]
         check_target(self, train)
-        payload, cover = self._select(len(train), ratio, run)
+        payload, cover = select_roles(len(train), ratio, self.cover_ratio, run)
         grid = self._warp_grid(train.format.shape, run)
         poison = self.poison(train[payload], make_warp(grid))
-        covers = train[cover]
-        noisy = warp(
-            torch.from_numpy(covers.images), random_warp_grid(grid, len(covers), run.torch_rng("published covers"))
-        )
-        published = Poison(
-            altered=replace(
-                covers,
-                images=np.concatenate([poison.altered.images, noisy.numpy()]),
-                labels=np.concatenate([poison.altered.labels, covers.labels]),
-                index=np.concatenate([poison.altered.index, covers.index]),
-            ),
-            original_labels=np.concatenate([poison.original_labels, covers.labels]),
-            roles=np.concatenate([poison.roles, np.full(len(covers), "cover")]),
-            trigger=poison.trigger,
-            victim=model,
-        )
+        drawn = random_warp_grid(grid, len(cover), run.torch_rng("published covers"))
+        noisy = warp(torch.from_numpy(train.images[cover]), drawn).numpy()
+        published = add_covers(poison, replace(train[cover], images=noisy))
         self._train(model, train.replace_rows(poison.altered), cover, grid, run)
-        return published
-
-    def _select(self, count: int, ratio: float, run: Run) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of payload and cover, from the two ends of one random order: larger ratios contain smaller ones."""
-        order = run.numpy_rng("selection").permutation(count)
-        payload = round(ratio * count)
-        cover = round(self.cover_ratio * payload)
-        if payload + cover > count:
-            raise UserError(
-                f"ratio {ratio:g} asks for {payload} payload and {cover} cover images of {count}: "
-                f"the ratio may be at most {1 / (1 + self.cover_ratio):.4f}"
-            )
-        return order[:payload], order[count - cover :]
+        return replace(published, victim=model)
 
     def _warp_grid(self, shape: tuple[int, int, int], run: Run) -> torch.Tensor:
         """float32 (1, H, W, 2): where each pixel is taken from, in [-1, 1], x first (section 3.2)."""
