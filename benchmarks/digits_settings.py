@@ -152,6 +152,7 @@ class Scene:
     judge: Images
     settings: dict[str, Any]
     seed: int
+    architecture: str
 
     def accuracy(self, model: Model) -> float:
         """On the images that judge, asked in batches of the size that EigenGuard filters."""
@@ -194,8 +195,8 @@ def mean_loss(defense: str, value: float, losses: Sequence[Loss]) -> float:
 def measure_shared(attack: str, seed: int) -> tuple[list[Loss], list[tuple[float, bool]]]:
     """The losses of `ft`'s candidates on one victim, and at which learning rates clean unlearning ends in time."""
     with step(threads=1):
-        scene = set_scene(attack, seed)
-        return list(_losses(scene, "ft", {})), list(_unlearned(scene))
+        scene, stop = set_scene(attack, seed), catalog.resolve("defenses", "tsbd")["stop_accuracy"]
+        return list(measure_losses(scene, "ft", {})), list(find_unlearned(scene, stop))
 
 
 def measure(attack: str, seed: int, chosen: Chosen) -> list[Loss]:
@@ -203,10 +204,10 @@ def measure(attack: str, seed: int, chosen: Chosen) -> list[Loss]:
     with step(threads=1):
         scene = set_scene(attack, seed)
         others = [defense for defense in CANDIDATES if defense != "ft"]
-        return [loss for defense in others for loss in _losses(scene, defense, chosen.given_to(defense))]
+        return [loss for defense in others for loss in measure_losses(scene, defense, chosen.given_to(defense))]
 
 
-def _losses(scene: Scene, defense: str, shared: dict[str, float]) -> Iterator[Loss]:
+def measure_losses(scene: Scene, defense: str, shared: dict[str, float]) -> Iterator[Loss]:
     """Of each candidate, with the dataset's settings of the other fields."""
     before = scene.accuracy(scene.victim)
     state = {key: value.clone() for key, value in scene.victim.network.state_dict().items()}
@@ -215,15 +216,14 @@ def _losses(scene: Scene, defense: str, shared: dict[str, float]) -> Iterator[Lo
         run = Run("digits", scene.seed)
         params = catalog.resolve("defenses", defense, scene.settings) | shared | {field: value}
         arguments = {"victim": scene.victim, "holdout": scene.given, "poisoned_train": scene.published, "run": run}
-        arguments["model"] = build_network(scene.published, scene.settings, run)
+        arguments["model"] = build_network(scene.architecture, scene.published, scene.settings, run)
         yield Loss(defense, value, before - scene.accuracy(call("defenses", defense, params, arguments)))
         scene.victim.network.load_state_dict(state)
         scene.victim.network.requires_grad_(True)
 
 
-def _unlearned(scene: Scene) -> Iterator[tuple[float, bool]]:
-    """Of each learning rate, whether clean unlearning comes down to the accuracy at which it ends."""
-    stop = catalog.resolve("defenses", "tsbd")["stop_accuracy"]
+def find_unlearned(scene: Scene, stop: float) -> Iterator[tuple[float, bool]]:
+    """Of each learning rate, whether clean unlearning comes down to the accuracy at which it ends, `stop`."""
     for lr in UNLEARN_LRS:
         run = Run("digits", scene.seed)
         unlearn(scene.victim, scene.given, run, epochs=UNLEARN_EPOCHS, lr=lr, batch_size=BATCH, stop_accuracy=stop)
@@ -231,18 +231,18 @@ def _unlearned(scene: Scene) -> Iterator[tuple[float, bool]]:
         yield lr, bool(kept) and kept[-1] <= stop
 
 
-def set_scene(attack: str, seed: int) -> Scene:
-    """Train the victim of an attack and a seed on what is not reserved."""
+def set_scene(attack: str, seed: int, architecture: str = "preact_small") -> Scene:
+    """Train the victim of an attack, a seed and an architecture on what is not reserved."""
     settings, run, dataset = read_settings(), Run("digits", seed), Digits(reserve=RESERVE)
     train, _, reserved = dataset.prepare(Run("digits", 0))
     drawn = dataset.draw_holdout(train, reserved, run)
-    model = build_network(train, settings, run)
+    model = build_network(architecture, train, settings, run)
     given = {"train": train, "ratio": RATIOS[attack], "run": run, "model": model}
     poison = call("attacks", attack, catalog.resolve("attacks", attack, settings), given)
     published = train.replace_rows(poison.altered)
     if poison.victim is None:
         fit(model, published, model.recipe, run)
-    return Scene(poison.victim or model, published, drawn[:GIVEN], drawn[GIVEN:], settings, seed)
+    return Scene(poison.victim or model, published, drawn[:GIVEN], drawn[GIVEN:], settings, seed, architecture)
 
 
 def read_settings() -> dict[str, Any]:
@@ -255,9 +255,9 @@ def call(kind: str, name: str, params: dict[str, Any], given: dict[str, Any]) ->
     return catalog.make(kind, name, params)(**{key: given[key] for key in catalog.describe(kind, name).asks})
 
 
-def build_network(train: Images, settings: dict[str, Any], run: Run) -> Model:
+def build_network(architecture: str, train: Images, settings: dict[str, Any], run: Run) -> Model:
     """The untrained network of the seed."""
-    return weights.build("preact_small", catalog.resolve("models", "preact_small", settings), train.format, run)
+    return weights.build(architecture, catalog.resolve("models", architecture, settings), train.format, run)
 
 
 def describe(losses: Sequence[Loss], ended: Sequence[tuple[float, bool]], chosen: Chosen) -> str:

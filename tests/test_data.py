@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import struct
 import tracemalloc
@@ -503,3 +504,17 @@ def test_weights_that_are_not_what_their_metadata_says(tmp_path: Path, untrained
     weights.save(path, model, {})
     with pytest.raises(UserError, match="not a readable safetensors file .*Missing key"):
         weights.load(path, "preact_small", vars(model.architecture), torch.device("cpu"))
+
+
+def test_who_may_read_an_artifact_is_said_by_the_umask(tmp_path: Path, untrained: Any) -> None:
+    before = os.umask(0o027)
+    try:
+        weights.save(tmp_path / "model.safetensors", untrained(), {})
+        files.write_json(tmp_path / "metrics.json", {})
+        assert os.umask(0o027) == 0o027, "the umask itself is left alone"
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "model.safetensors": 0o640,
+        "metrics.json": 0o640,
+    }

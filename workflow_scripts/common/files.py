@@ -30,15 +30,23 @@ TYPES = {"int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "flo
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
-    """A temporary name in the folder of `path`, renamed to it when the block ends well."""
+    """A temporary name in the folder of `path`, renamed to it when the block ends well; who may read it is what the
+    user's umask says, whatever the library that wrote it thinks."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        temporary.chmod(0o666 & ~_read_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _read_umask() -> int:
+    umask = os.umask(0o077)  # the one way to read it is to set it
+    os.umask(umask)
+    return umask
 
 
 def sha256(path: str | Path) -> str:
