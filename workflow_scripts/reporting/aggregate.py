@@ -86,8 +86,8 @@ class Averaged:
 
 
 def table_cells(table: Table, rows: Sequence[Row]) -> tuple[list[TableCell], list[Averaged]]:
-    """Every place of a table; where attacks are rows, with averages over those other than none. They count the same
-    cells in every column of their block, and keep ratios and whatever else a row has apart."""
+    """Every place of a table; where several attacks are rows, with averages over those other than none. They count the
+    same cells in every column of their block, and keep ratios and whatever else a row has apart."""
     axes = Axes.of(table)
     found: list[TableCell] = []
     for (block, group, at, column), members in group_rows(rows, axes.place).items():
@@ -100,6 +100,8 @@ def table_cells(table: Table, rows: Sequence[Row]) -> tuple[list[TableCell], lis
         attacked = [row for row in rows if row["attack"] != "none"]
         groups = group_rows(attacked, lambda r: (format_label(r, axes.block), format_label(r, axes.averaged)))
         for (block, group), members in groups.items():
+            if len({row["attack"] for row in members}) == 1:
+                continue  # an average over one attack would be its row again
             averaged.append(Averaged(block, group, tuple(common_places(members))))
             found += _average(averaged[-1], table, members, axes)
     return found, averaged
