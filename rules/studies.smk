@@ -1,8 +1,10 @@
 """The studies that can be run, what is said of them before a run, and of what did not get done after it."""
 
+import functools
 import time
 
 from snakemake.logging import logger
+from workflow_scripts.attacks import _pictures
 from workflow_scripts.auxiliaries import _folders
 from workflow_scripts.common import messages
 
@@ -10,8 +12,12 @@ STARTED = time.time()
 
 
 def missing_behind(cells):
-    """What is not on disk, and not made yet, of the data and the weights behind these cells: a line each."""
-    for file in artifacts_behind(cells).values():
+    """What is not on disk, and not made yet, of the pictures, the data and the weights behind these cells: a line each."""
+    for cell in cells:
+        if (missing := missing_pictures(cell.dataset, cell.attack)) and not exists(attackers_file(cell, "poison.parquet").path):
+            yield missing
+    first = {cell._replace(seed=""): cell for cell in cells}    # neither data nor others' weights hang on the seed
+    for file in artifacts_behind(first.values()).values():
         if file.step == "prepare_data" and not exists(file.path):
             yield catalog.make("datasets", *CONFIG.loader(file.wildcards.dataset)).missing()
         if file.step == "train_auxiliary" and not exists(file.path):
@@ -19,13 +25,19 @@ def missing_behind(cells):
             yield _folders.find_missing(catalog.describe("auxiliaries", name).traits, fields)
 
 
+@functools.cache
+def missing_pictures(dataset, attack):
+    """What is not on disk of the pictures that an attack mixes in on this dataset."""
+    fields = catalog.resolve("attacks", attack, CONFIG.settings_of(dataset))
+    return _pictures.find_missing(catalog.describe("attacks", catalog.method_name(attack)).traits, fields)
+
+
 def find_available(asking):
-    """The studies whose data and weights there are, and why the others are left out. WorkflowError where one was asked
-    for by its name, or where none is left."""
+    """The studies whose data, pictures and weights there are, and why the others are left out. WorkflowError where one
+    was asked for by its name, or where none is left."""
     there, left_out = {}, dict(asking.left_out)
     for name, study in asking.studies.items():
-        first = {cell._replace(seed=""): cell for cell in study.cells}
-        if missing := next(filter(None, missing_behind(first.values())), ""):
+        if missing := next(filter(None, missing_behind(study.cells)), ""):
             left_out[name] = f"{name}: {missing}"
             if name in asking.by_name:
                 raise WorkflowError(f"backstop: {left_out[name]}")

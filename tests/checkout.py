@@ -12,7 +12,10 @@ from typing import Any
 
 import yaml
 
+from workflow_scripts.auxiliaries._folders import FILES
 from workflow_scripts.common import catalog
+from workflow_scripts.common.config import Config
+from workflow_scripts.datasets._download import Published
 
 HERE = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "studies", "config.yaml", "pyproject.toml")
@@ -50,6 +53,20 @@ def copy_of_checkout(to: Path) -> Path:
     (to / "config.yaml").write_text(yaml.safe_dump(shortened()))
     (to / "studies" / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     return to
+
+
+def pretend(folder: Path, config: Config) -> None:
+    """Empty files where a plan looks for the images of published data sets and for the weights of others."""
+    for dataset in config.datasets:
+        loader = catalog.make("datasets", *config.loader(dataset))
+        for part in loader.parts() if isinstance(loader, Published) else ():
+            (folder / loader.folder / part).mkdir(parents=True, exist_ok=True)
+    for name in catalog.list_methods("auxiliaries"):
+        if catalog.describe("auxiliaries", name).traits.get("hub"):
+            fields = catalog.resolve("auxiliaries", name)
+            (folder / fields["folder"]).mkdir(parents=True)
+            for file in FILES[fields["library"]]:
+                (folder / fields["folder"] / file.replace("*", "a")).touch()
 
 
 def start(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

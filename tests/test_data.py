@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from layouts import encoded
+from layouts import write_parquet as write
 from PIL import Image
 
 from workflow_scripts.common import files
@@ -46,22 +48,6 @@ def test_counting_pixels_needs_no_copy_of_them() -> None:
     assert peak < images.nbytes  # it was eight times that
     values = images.reshape(-1, 3) / 255
     assert np.allclose(values.mean(0), train.format.mean) and np.allclose(values.std(0), train.format.std)
-
-
-def encoded(size: int = 8, form: str = "PNG", seed: int = 0) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
-    Image.fromarray(pixels).save(buffer := io.BytesIO(), form, lossless=True)
-    return buffer.getvalue()
-
-
-def write(path: Path, **changed: Any) -> ParquetFile:
-    columns = {
-        "split": ["train"] * 4 + ["test"] * 2,
-        "label": [0, 1, 0, 1, 1, 0],
-        "image": [encoded(seed=i) for i in range(6)],
-    }
-    pq.write_table(pa.table({**columns, **changed}), path)
-    return ParquetFile(file=str(path))
 
 
 @pytest.mark.parametrize("struct", [False, True])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from layouts import write_cifar, write_gtsrb, write_image, write_imagenette, write_tiny
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100, GTSRB, Imagenette
 
@@ -21,7 +22,6 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.source import ROOT
 from workflow_scripts.datasets import Dataset, _download, gtsrb, imagenette
-from workflow_scripts.datasets._cifar import Cifar
 from workflow_scripts.datasets._download import is_online
 from workflow_scripts.datasets.cifar10 import Cifar10
 from workflow_scripts.datasets.cifar100 import Cifar100
@@ -33,80 +33,12 @@ from workflow_scripts.datasets.tiny_imagenet import TinyImageNet
 Write = Callable[..., Dataset]
 
 
-def write_image(path: Path, width: int = 8, height: int = 8, seed: int = 0) -> np.ndarray:
-    """A file of noise, in the format that its name says, and its pixels as they are read again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)).save(path)
-    return np.asarray(Image.open(path))
-
-
 def refusal(dataset: Dataset) -> str:
     """The one line that says why a dataset cannot be prepared."""
     with pytest.raises(UserError) as error:
         dataset.prepare(Run("mine", 0))
     assert "\n" not in str(error.value)
     return str(error.value)
-
-
-def write_cifar(folder: Path, source: Any) -> Cifar:
-    """Batches of ten images as `source`, a class of torchvision, reads them."""
-    fine = source is CIFAR100
-    rng = np.random.default_rng(0)
-    (folder / source.base_folder).mkdir()
-    for name, _ in (*source.train_list, *source.test_list):
-        batch = {"data": rng.integers(0, 256, (10, 3072), np.uint8), "fine_labels" if fine else "labels": [*range(10)]}
-        batch |= {"coarse_labels": [0] * 10} if fine else {}
-        (folder / source.base_folder / name).write_bytes(pickle.dumps(batch))
-    names = {source.meta["key"]: [f"class{i}" for i in range(100 if fine else 10)]}
-    (folder / source.base_folder / source.meta["filename"]).write_bytes(pickle.dumps(names))
-    return (Cifar100 if fine else Cifar10)(folder=str(folder))
-
-
-def write_gtsrb(folder: Path, **fields: Any) -> Gtsrb:
-    """Three training and two test images of two classes, of several sizes."""
-    dataset = Gtsrb(folder=str(folder), **fields)
-    training, test, labels = (folder / part for part in dataset.parts())
-    for number, name in enumerate(("00000/00000_00000.ppm", "00014/00000_00000.ppm", "00014/00000_00001.ppm")):
-        write_image(training / name, 15 + number, 40)
-        (training / name).with_name("GT-00000.csv").write_text("Filename;ClassId\n")
-    for number in range(2):
-        write_image(test / f"{number:05}.ppm", 32, 32, seed=number)
-    head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
-    labels.write_text(head + "00000.ppm;32;32;1;1;30;30;14\n00001.ppm;32;32;1;1;30;30;0\n")
-    return dataset
-
-
-def write_imagenette(folder: Path, **fields: Any) -> ImagenetteLoader:
-    """One photograph of each class in each part."""
-    dataset = ImagenetteLoader(folder=str(folder), **{"size": 24, **fields})
-    for number, name in enumerate(Imagenette._WNID_TO_CLASS):
-        for part in ("train", "val"):
-            write_image(folder / dataset.parts()[0] / part / name / f"{name}_{number}.JPEG", 40, 30)
-    return dataset
-
-
-def write_tiny(folder: Path, **fields: Any) -> TinyImageNet:
-    """Two training images of each of two classes, and three to test on."""
-    home = folder / "tiny-imagenet-200"
-    for name in ("n02", "n01"):
-        for number in range(2):
-            write_image(home / "train" / name / "images" / f"{name}_{number}.JPEG", 64, 64, seed=number)
-        (home / "train" / name / f"{name}_boxes.txt").write_text("n_0.JPEG\t0\t0\t62\t62\n")
-    for number in range(3):
-        write_image(home / "val" / "images" / f"val_{number}.JPEG", 64, 64, seed=number)
-    write_image(home / "test" / "images" / "test_0.JPEG")
-    lines = (f"val_{number}.JPEG\t{name}\t0\t32\t44\t62\n" for number, name in enumerate(("n02", "n01", "n02")))
-    (home / "val" / "val_annotations.txt").write_text("".join(lines))
-    (home / "wnids.txt").write_text("n02\nn01\n")
-    (home / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\ttailed frog, bell toad\nn03\tother\n")
-    return TinyImageNet(folder=str(folder), **fields)
-
-
-@pytest.fixture
-def no_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are not held against the sums of CIFAR's whole archives."""
-    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
 
 
 @pytest.mark.parametrize("source", [CIFAR10, CIFAR100])
@@ -377,7 +309,7 @@ def test_planning_never_imports_torch(tmp_path: Path) -> None:
         "'tiny_imagenet': {'folder': 'nowhere'}, 'imagefolder': {'folder': 'nowhere'}}\n"
         "print([bool(catalog.make('datasets', name, fields).missing()) for name, fields in given.items()])\n"
         "made = [catalog.make('datasets', name, {}) for name in catalog.list_methods('datasets')]\n"
-        "from workflow_scripts.attacks.blended import find_missing\n"
+        "from workflow_scripts.attacks._pictures import find_missing\n"
         "print([m for m in ('torch', 'torchvision', 'pandas', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)

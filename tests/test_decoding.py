@@ -13,8 +13,10 @@ import pytest
 import torchvision.transforms as T
 from PIL import Image
 
-from workflow_scripts.attacks import blended
-from workflow_scripts.attacks.blended import Blended, find_missing
+from workflow_scripts.attacks import _pictures
+from workflow_scripts.attacks._pictures import find_missing
+from workflow_scripts.attacks.blended import Blended
+from workflow_scripts.common import catalog
 from workflow_scripts.common.decoding import Background, decode
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.run import Run
@@ -205,7 +207,7 @@ def test_gathering_holds_the_pixels_twice_at_most(last: np.ndarray) -> None:
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of pictures: a photograph, one name twice, and what is none."""
-    monkeypatch.setattr(blended, "PICTURES", tmp_path)
+    monkeypatch.setattr(_pictures, "PICTURES", tmp_path)
     for name in ("kitty.png", "twice.png", "twice.jpg", ".hidden.png"):
         (tmp_path / name).write_bytes(encode(COLOR, "JPEG" if name.endswith("jpg") else "PNG"))
     (tmp_path / "broken.png").write_bytes(b"none")
@@ -238,7 +240,17 @@ def test_a_picture_that_is_not_there_is_said(pictures: Path, name: str, message:
 
 
 def test_a_picture_is_asked_for_before_a_run(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_missing("drawn") == find_missing("kitty") == ""
-    assert "of which there is no image" in find_missing("cat")
-    monkeypatch.setattr(blended, "PICTURES", pictures / "nowhere")
-    assert find_missing("drawn") == "" and find_missing("kitty").endswith("there are: drawn")
+    def missing(name: str) -> str:
+        traits = catalog.describe("attacks", "blended").traits
+        return find_missing(traits, catalog.resolve("attacks", f"blended+picture~{name}"))
+
+    assert missing("drawn") == missing("kitty") == find_missing({}, {}) == ""
+    assert "of which there is no image" in missing("cat") and "broken.png is no image" in missing("broken")
+    monkeypatch.setattr(_pictures, "PICTURES", pictures / "nowhere")
+    assert missing("drawn") == "" and missing("kitty").endswith("there are: drawn")
+
+
+def test_the_fields_that_name_a_picture_are_fields() -> None:
+    for name in catalog.list_methods("attacks"):
+        described = catalog.describe("attacks", name)
+        assert set(described.traits.get("pictures", ())) <= described.fields.keys(), name

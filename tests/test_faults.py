@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkout import TINY, VICTIM, edit, snakemake, start
+from checkout import TINY, VICTIM, copy_of_checkout, edit, snakemake, start
+from PIL import Image
 
 
 def test_a_job_says_what_it_does(built: Path) -> None:
@@ -76,6 +77,35 @@ def test_data_that_are_not_there(copy: Path) -> None:
         output = snakemake(copy, *arguments, "--config", "studies=[tiny*]")
         for name in ("tinyelsewhere", "tinyclip", "tinybroken"):
             assert re.search(rf"backstop: left out: .*{name}", output)
+
+
+def test_a_picture_that_is_not_there(tmp_path: Path) -> None:
+    """Or is none: it stops a study that was asked for by its name, before the first job; a pattern leaves it out. What
+    has been made with it needs it no more."""
+    copy = copy_of_checkout(tmp_path)
+    pictures = copy / "data/pictures"
+    pictures.mkdir(parents=True)
+    (pictures / "torn.png").write_bytes(b"none")
+    Image.new("RGB", (20, 10), "red").save(pictures / "whole.png")
+    for name in ("kitty", "torn", "whole"):
+        grid = TINY["grid"] | {"attack": {"blended": {"picture": name}}, "defense": "none", "seed": [0]}
+        (copy / f"studies/mixed{name}.yaml").write_text(yaml.safe_dump({"grid": grid, "analysis": "triggers"}))
+    for name, message in (
+        ("kitty", "picture is 'kitty', of which there is no image in data/pictures; there are: drawn, torn, whole"),
+        ("torn", "data/pictures/torn.png is no image"),
+    ):
+        output = snakemake(copy, "--config", f"studies=[mixed{name}]", fails=True)
+        assert f"backstop: mixed{name}: {message}" in output and "Traceback" not in output and "Job stats" not in output
+    output = snakemake(copy, "-n", "--config", "studies=[mixed*]")
+    assert "left out: mixedkitty: picture is 'kitty'" in output and "left out: mixedtorn: data/pictures/torn" in output
+    (pictures / "whole.png").unlink()
+    place = copy / "results/artifacts/digits/blended+picture~whole/ratio~0.1/seed~0"
+    place.mkdir(parents=True)
+    (place / "poison.parquet").touch()
+    snakemake(copy, "-n", "--config", "studies=[mixedwhole]")
+    edit(copy / "studies/mixedwhole.yaml", lambda text: text.replace("- 0", "- 0\n  - 1"))
+    output = snakemake(copy, "-n", "--config", "studies=[mixedwhole]", fails=True)
+    assert "backstop: mixedwhole: picture is 'whole'" in output, "for another seed nothing has been made"
 
 
 def test_a_killed_run_continues(copy: Path) -> None:
