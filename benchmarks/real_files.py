@@ -37,6 +37,13 @@ STUDY = """\
 grid: {{dataset: {name}, model: {model}, attack: [badnets, blended], ratio: 0.1, seed: 0, defense: [none, ft, clp]}}
 table: {{rows: attack, columns: defense, values: [acc, asr]}}
 """
+PREPARING = f"""\
+## Preparing
+
+MB of 2^20 bytes. Before: the most that the process had when its imports were done. The peak may be above that by twice
+the pixels of all images, and by {WRITER} MB that writing a file takes, whatever its size. Seconds of a processor, in
+brackets those of the clock.
+"""
 ORIGIN = """
 - `mnist/`, from the repository rasbt/mnist-pngs, which is under the MIT license: MNIST (LeCun, Cortes, Burges), 60,000
   and 10,000 gray PNG of 28x28 pixels in `train/` and `test/`, a folder for each digit.
@@ -113,13 +120,7 @@ def main(raw: str, *chosen: str) -> None:
 
 def report_preparing(clone: Path, names: Sequence[str]) -> None:
     """A row for each set."""
-    print(
-        "## Preparing\n\nMB of 2^20 bytes. Before: the most that the process had when its imports were done. The peak may"
-    )
-    print(
-        f"be above that by twice the pixels of all images, and by {WRITER} MB that writing a file takes, whatever its size."
-    )
-    print("Seconds of a processor, in brackets those of the clock.\n")
+    print(PREPARING)
     print("| set | images to train, to test, reserved | of | MB of pixels | before | at the peak | above | seconds |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for name in names:
