@@ -28,6 +28,7 @@ from workflow_scripts.datasets.cifar100 import Cifar100
 from workflow_scripts.datasets.gtsrb import Gtsrb
 from workflow_scripts.datasets.imagefolder import ImageFolder
 from workflow_scripts.datasets.imagenette import Imagenette as ImagenetteLoader
+from workflow_scripts.datasets.parquet import ParquetFile
 from workflow_scripts.datasets.tiny_imagenet import TinyImageNet
 
 Write = Callable[..., Dataset]
@@ -385,6 +386,18 @@ def test_a_folder_that_is_not_used_as_it_is(animals: Path, add: str, fields: dic
         (animals / add).touch()
     text = refusal(ImageFolder(**{"folder": str(animals), "size": 8, **fields}))
     assert re.search(message.replace("class .", "class (cat|dog|emu)"), text)
+
+
+@pytest.mark.parametrize("name", ["cat/0.png", "all.parquet"])
+def test_a_pointer_of_git_lfs_is_said_to_be_one(tmp_path: Path, name: str) -> None:
+    write_image(tmp_path / "cat/1.png")
+    (tmp_path / name).write_text("version https://git-lfs.example/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    dataset = (
+        ImageFolder(folder=str(tmp_path), test_share=0.5)
+        if name == "cat/0.png"
+        else ParquetFile(file=str(tmp_path / name))
+    )
+    assert f"{tmp_path / name} is a pointer of Git LFS, not the file itself; fetch it" in refusal(dataset)
 
 
 def test_a_test_image_of_no_trained_class_is_said(tmp_path: Path) -> None:

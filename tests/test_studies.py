@@ -118,13 +118,17 @@ def test_any_study_runs_on_another_dataset(folder: Path) -> None:
     ]
 
 
-def test_the_benchmarks_configuration_is_one() -> None:
+@pytest.mark.parametrize(
+    ("file", "dataset", "epochs"), [("cifar10_jpeg", "cifar10_jpeg", 20), ("real_files", "mnist", 10)]
+)
+def test_a_benchmarks_configuration_is_one(file: str, dataset: str, epochs: int) -> None:
     """As `--configfile` beside `config.yaml` gives it."""
     here = Path(__file__).resolve().parents[1]
-    given = [yaml.safe_load((here / name).read_text()) for name in ("config.yaml", "benchmarks/cifar10_jpeg.yaml")]
+    given = [yaml.safe_load((here / name).read_text()) for name in ("config.yaml", f"benchmarks/{file}.yaml")]
     merged = {key: given[0].get(key, {}) | given[1].get(key, {}) for key in ("datasets", "settings")}
     read = config.read({**given[0], **given[1], **merged})
-    assert read.dataset == "cifar10_jpeg" and read.settings_of("cifar10_jpeg")["defenses"]["ft"] == {"epochs": 20}
+    assert read.settings_of(dataset)["defenses"]["ft"]["epochs"] == epochs
+    assert all(read.loader(name) for name in given[1]["datasets"])
 
 
 def test_the_settings_of_digits_are_those_that_the_rule_has_chosen() -> None:

@@ -22,6 +22,8 @@ Fit = Literal["crop", "whole"]
 Channels = Literal["rgb", "gray", "auto"]
 Sample = tuple[Path, int]
 """The file of an image, and its label."""
+POINTER = b"version https://git-lfs"
+"""How the text begins that a clone has in place of a file which Git LFS keeps, as long as that is not fetched."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,17 @@ def standardize(parts: tuple[Images, Images], mean: Sequence[float], std: Sequen
 
 def _read_bytes(path: Path) -> bytes:
     with files.reading(path, "image"):
-        return path.read_bytes()
+        data = path.read_bytes()
+    refuse_pointer(path, data)
+    return data
+
+
+def refuse_pointer(path: Path, data: bytes) -> None:
+    """UserError if a file that begins with these bytes is what a clone has in place of it."""
+    if data.startswith(POINTER):
+        raise UserError(
+            f"{path} is a pointer of Git LFS, not the file itself; fetch it, by `git lfs pull` in its clone"
+        )
 
 
 def _resize(image: "Image", size: int, fit: Fit) -> "Image":

@@ -17,7 +17,7 @@ from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError, escape, join_names
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets import from_arrays
-from workflow_scripts.datasets._pictures import Pictures
+from workflow_scripts.datasets._pictures import POINTER, Pictures, refuse_pointer
 from workflow_scripts.datasets._shards import find_shards
 
 SPLIT = "split"
@@ -86,6 +86,8 @@ class ParquetFile(Pictures):
     def _read_shard(self, path: Path, split: str | None) -> Shard:
         """All of a file but its images."""
         wanted = [self.label_column] if split else [SPLIT, self.label_column]
+        with files.reading(path, "Parquet"), path.open("rb") as file:
+            refuse_pointer(path, file.read(len(POINTER)))
         with files.reading(path, "Parquet"), pq.ParquetFile(path) as file:
             self._check_columns(path, file.schema_arrow.names, [*wanted, self.image_column])
             table = file.read(columns=wanted)
