@@ -312,6 +312,8 @@ def see_listed(folder: Path, told: list[tuple[str, str]]) -> Seen:
 @given(st.sampled_from([TINY, TINY_MOVED]).flatmap(changed_tree))
 @example({**TINY, f"{HOME}/val/images/2.JPEG": PNG[0]})
 @example({**TINY, f"{HOME}/train/n01/9.JPEG": PNG[0]})
+@example({**TINY, f"{HOME}/val/val_annotations.txt": PIPE})
+@example({**TINY, f"{HOME}/words.txt": PIPE})
 @example(TINY)
 @example(TINY_MOVED)
 def test_tiny_imagenet(folder: Path, tree: Tree) -> None:
@@ -333,6 +335,7 @@ def test_tiny_imagenet(folder: Path, tree: Tree) -> None:
 
 @inputs(150)
 @given(changed_tree(GTSRB))
+@example({**GTSRB, "gtsrb/GT-final_test.csv": PIPE})
 @example({**GTSRB, f"{TEST_SIGNS}/2.ppm": PNG[0]})
 @example({**GTSRB, f"{SIGNS}/00001/notes.txt": b"text"})
 @example(GTSRB)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError, escape, join_names
 from workflow_scripts.common.progress import LOG
 
@@ -76,6 +77,12 @@ def refuse_unlisted(folder: Path, listed: Sequence[str], where: Path, known: str
     for name, before in zip(sorted(listed)[1:], sorted(listed), strict=False):
         if name == before:
             raise UserError(f"{where}: {name} stands there twice")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list in UTF-8. UserError if it is none."""
+    with files.reading(path, "text"):
+        return path.read_text(encoding="utf-8").splitlines()
 
 
 def tell_unread(folder: Path, read: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets._download import Published
-from workflow_scripts.datasets._folders import list_folders, list_images, refuse_images, refuse_unlisted
+from workflow_scripts.datasets._folders import list_folders, list_images, read_lines, refuse_images, refuse_unlisted
 from workflow_scripts.datasets._pictures import Fit, Pictures, Sample, standardize
 
 ARCHIVES = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
@@ -91,6 +91,7 @@ class Gtsrb(Pictures, Published):
         from torchvision.datasets import GTSRB
 
         home = Path(self.folder, HOME)
+        read_lines(home / TEST_LABELS)  # refuses what torchvision would wait for
         samples = [(Path(path), label) for path, label in GTSRB(self.folder, "test")._samples]
         refuse_unlisted(home / TEST, [path.name for path, _ in samples], home / TEST_LABELS, LISTS)
         return samples

@@ -7,7 +7,14 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets._download import Published
-from workflow_scripts.datasets._folders import list_classes, list_folders, list_images, refuse_images, refuse_unlisted
+from workflow_scripts.datasets._folders import (
+    list_classes,
+    list_folders,
+    list_images,
+    read_lines,
+    refuse_images,
+    refuse_unlisted,
+)
 from workflow_scripts.datasets._pictures import Pictures, Sample, standardize
 
 HOME = "tiny-imagenet-200"
@@ -60,7 +67,7 @@ def _list_test(folder: Path, numbers: list[str]) -> list[Sample]:
     if not annotations.exists():
         return list_classes(folder, numbers)
     samples = []
-    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(annotations), 1):
         name, _, rest = line.partition("\t")
         label = rest.partition("\t")[0]
         if label not in numbers:
@@ -72,6 +79,6 @@ def _list_test(folder: Path, numbers: list[str]) -> list[Sample]:
 
 def _read_names(file: Path, numbers: list[str]) -> list[str]:
     """The first word that WordNet has for each number; the number itself where there is no such file."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = read_lines(file) if file.exists() else []
     words = dict(line.split("\t", 1) for line in lines if "\t" in line)
     return [words.get(number, number).partition(",")[0] for number in numbers]
