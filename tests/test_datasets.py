@@ -82,17 +82,27 @@ def test_gtsrb_may_be_gray_and_of_another_size(tmp_path: Path) -> None:
     assert train.images.shape == (3, 16, 16, 1) and 0 < train.format.std[0] < 1
 
 
+ROWS = "Filename;ClassId\n00000.ppm;14\n00001.ppm;0\n"
+
+
 @pytest.mark.parametrize(
     ("broken", "text", "message"),
     [
         ("GTSRB/Final_Training/Images/00014/00000_00001.ppm", "P6\n8 8\n255\n", "00014/00000_00001.ppm is no image"),
         ("GTSRB/Final_Training/Images/00050/a.ppm", "", "00050 is no class of GTSRB, whose folders are 00000 to 00042"),
-        ("GTSRB/Final_Training/Images/00001/a.txt", "", "00001 has no images"),
-        ("GTSRB/Final_Training/Images/00014/a.heic", "", "a.heic is an image of a kind that is not read"),
-        ("GT-final_test.csv", "Filename;ClassId\n00009.ppm;3\n", "00009.ppm: there is no such file"),
+        ("GTSRB/Final_Training/Images/00001/GT-00001.csv", "", "00001 has no images"),
+        ("GTSRB/Final_Training/Images/00014/a.txt", "", "00014/a.txt is no image by its name"),
+        ("GTSRB/Final_Training/Images/a.ppm", "", "Images/a.ppm lies in no folder of a class"),
+        (
+            "GTSRB/Final_Test/Images/00002.ppm",
+            "",
+            "Images/00002.ppm has no label in {home}/GT-final_test.csv, which has 2",
+        ),
+        ("GT-final_test.csv", ROWS + "00001.ppm;1\n", "GT-final_test.csv: 00001.ppm stands there twice"),
+        ("GT-final_test.csv", ROWS + "00009.ppm;3\n", "00009.ppm: there is no such file"),
         ("GT-final_test.csv", "Filename,ClassId\n00001.ppm,3\n", "GTSRB is not to be had: 'Filename'. Unpack GTSRB_Fi"),
-        ("GT-final_test.csv", "Filename;ClassId\n00001.ppm;43\n", "label 43 is out of range"),
-        ("GT-final_test.csv", "Filename;ClassId\n", "there are no test images"),
+        ("GT-final_test.csv", ROWS.replace("14", "43"), "label 43 is out of range"),
+        ("GT-final_test.csv", "Filename;ClassId\n", "00000.ppm has no label in {home}/GT-final_test.csv, which has 0"),
     ],
 )
 def test_a_broken_gtsrb_is_said(tmp_path: Path, broken: str, text: str, message: str) -> None:
@@ -100,7 +110,7 @@ def test_a_broken_gtsrb_is_said(tmp_path: Path, broken: str, text: str, message:
     path = tmp_path / "gtsrb" / broken
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    assert message in refusal(dataset)
+    assert message.format(home=tmp_path / "gtsrb") in refusal(dataset)
 
 
 @pytest.mark.parametrize("edition", imagenette.ARCHIVES)
@@ -117,8 +127,13 @@ def test_a_broken_imagenette_is_said(tmp_path: Path) -> None:
     path = next((tmp_path / "imagenette2-320/val/n02979186").iterdir())
     path.write_bytes(path.read_bytes()[:300])
     assert f"{path} is no image" in refusal(dataset)
+    path.with_suffix(".txt").touch()
+    assert f"{path.with_suffix('.txt')} is no image by its name" in refusal(dataset)
+    path.with_suffix(".txt").unlink()
     path.unlink()
-    assert "Imagenette is not to be had: Found no valid file" in refusal(dataset)
+    assert f"{path.parent} has no images" in refusal(dataset)
+    path.parent.rmdir()
+    assert f"Imagenette is not to be had: {path.parent} is not there. Unpack" in refusal(dataset)
 
 
 def test_tiny_imagenet_in_its_real_layout(tmp_path: Path) -> None:
@@ -155,9 +170,21 @@ def test_tiny_imagenet_as_backdoorbench_moves_it(tmp_path: Path) -> None:
             "line 1 names no class that has a folder in train/: 'val_0",
         ),
         ("val/val_annotations.txt", "val_0.JPEG\tn01\nval_1.JPEG n02\n", "line 2 names no class"),
-        ("val/val_annotations.txt", "val_9.JPEG\tn01\t0\n", "val_9.JPEG: there is no such file"),
+        (
+            "val/val_annotations.txt",
+            "val_0.JPEG\tn01\t0\n",
+            "val_1.JPEG has no label in .*annotations.txt, which has 1;",
+        ),
+        (
+            "val/val_annotations.txt",
+            "val_0.JPEG\tn01\n" * 2,
+            "val_1.JPEG has no label in .*txt, which has 2; is it whole",
+        ),
+        ("val/images/val_0.txt", "", "val_0.txt is no image by its name, and would be left out"),
         ("train/n01/images/n01_0.JPEG", "none", "n01_0.JPEG is no image"),
-        ("train/n03/images/none.txt", "", "n03/images has no images"),
+        ("train/n01/images/none.txt", "", "n01/images/none.txt is no image by its name"),
+        ("train/n01/n01_0.JPEG", "", "train/n01/n01_0.JPEG lies in no folder of a class"),
+        ("train/n03/images/.hidden.png", "", "n03/images has no images"),
         ("train/n03/a.txt", "", r"Tiny ImageNet is not to be had: .* Unzip tiny-imagenet-200.zip"),
     ],
 )
@@ -324,7 +351,7 @@ def animals(tmp_path: Path) -> Path:
         for number in range(count):
             end = ("png", "jpg", "JPEG", "bmp")[number % 4]
             write_image(tmp_path / "animals" / name / f"{number:02}.{end}", 8 + number, 12, seed=100 * count + number)
-    (tmp_path / "animals/cat/notes.txt").touch()
+    (tmp_path / "animals/cat/Thumbs.db").touch()
     (tmp_path / "animals/cat/.hidden.png").touch()
     (tmp_path / "animals/.cache").mkdir()
     (tmp_path / "animals/README.md").touch()
@@ -367,10 +394,11 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     ("add", "fields", "message"),
     [
         ("cat/new.png", {}, "cat/new.png is no image"),
-        ("cat/new.heic", {}, "cat/new.heic is an image of a kind that is not read; convert it"),
+        ("cat/new.heic", {}, "cat/new.heic is no image by its name, and would be left out; convert it"),
+        ("cat/notes.txt", {}, "cat/notes.txt is no image by its name, and would be left out; convert it"),
         ("loose.png", {}, "loose.png lies in no folder of a class"),
-        ("fox/notes.txt", {}, "fox has no images; put some there, or take it away"),
-        ("cat/young/0.png", {}, "cat is a class by its place, and has a folder young; it may have images only"),
+        ("fox/desktop.ini", {}, "fox has no images; put some there, or take it away"),
+        ("cat/young/0.png", {}, "cat is a folder of images, and has a folder young; it may have images only"),
         ("train/cat/0.png", {}, "has train/, but no folder test, val, valid, validation with class folders"),
         ("", {"test_share": 1e-4}, "test_share is 0.0001, less than one of its 21 images"),
         ("", {"test_share": 0.95}, "test_share is 0.95, which leaves class . without an image to train on"),

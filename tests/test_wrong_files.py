@@ -6,6 +6,7 @@ Left out, for a reader cannot notice it: another byte among pixels, weights or t
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from wrong import (
     damaged,
     exchange,
     find_cells,
+    hearing,
     inputs,
     is_read,
     is_same,
@@ -114,33 +116,33 @@ def test_bytes_of_a_data_set(folder: Path, data: st.DataObject) -> None:
 
 
 NAMES = (
-    "train-00000-of-00002",
-    "train-00001-of-00002",
-    "train-00000-of-00001",
-    "train",
-    "test",
-    "test-0",
-    "b/test",
-    "x",
+    *("train-00000-of-00002", "train-00001-of-00002", "train-00000-of-00001", "train", "test", "test-0", "b/test", "x"),
+    *("b/train", "train/0", "test/1", "test/_x", "validation", "train_1"),
 )
+ENDS = (".parquet",) * 4 + (".PARQUET", ".parquet.part", ".txt", "")
 SHARDS = {"train-00000-of-00002": DATA[:3], "train-00001-of-00002": DATA[3:6], "test": DATA[6:]}
+INSIDE = {"train/a": DATA[:3], "train/b": DATA[3:6], "test/_metadata": b"PAR1", "test/a": DATA[6:]}
+HUBS = [
+    {name + ".parquet" * isinstance(layout[name], pa.Table): layout[name] for name in layout}
+    for layout in (SHARDS, INSIDE)
+]
 Shards = dict[str, pa.Table | bytes | None]
 
 
 @st.composite
 def shards(draw: st.DrawFn) -> Shards:
     """Files of a folder, by name, some of them missing, twice there, misnamed, changed, cut off or folders."""
-    found: Shards = {**SHARDS}
+    found: Shards = {**draw(st.sampled_from(HUBS))}
     for _ in range(draw(st.integers(1, 2))):
         name = draw(st.sampled_from(sorted(found)))
-        content = found[name]
+        content, other = found[name], draw(st.sampled_from(NAMES)) + draw(st.sampled_from(ENDS))
         match draw(st.sampled_from(["drop", "move", "copy", "change", "cut", "folder"])):
             case "drop" if len(found) > 1:
                 del found[name]
             case "move":
-                found[draw(st.sampled_from(NAMES))] = found.pop(name)
+                found[other] = found.pop(name)
             case "copy":
-                found[draw(st.sampled_from(NAMES))] = content
+                found[other] = content
             case "change" if isinstance(content, pa.Table) and len(content):
                 found[name] = draw(changed_table(content))
             case "cut":
@@ -152,21 +154,51 @@ def shards(draw: st.DrawFn) -> Shards:
 
 @inputs(120)
 @given(shards())
+@example({**HUBS[1], "train/c.PARQUET": DATA})
+@example({**HUBS[0], "README.md": b"Eight."})
 def test_a_folder_of_shards(folder: Path, layout: Shards) -> None:
-    """What is read are the rows of all files of the split, in the order of their names."""
-    shutil.rmtree(folder / "hub", ignore_errors=True)
-    for name, content in layout.items():
-        path = folder / "hub" / f"{name}.parquet"
-        (path.parent if isinstance(content, pa.Table | bytes) else path).mkdir(parents=True, exist_ok=True)
+    """What is read are the rows of all files of the split, in the order of their names; the log names what is not."""
+    home = folder / "hub"
+    shutil.rmtree(home, ignore_errors=True)
+    for name, content in sorted(layout.items()):
+        path = home / name
+        assume(not any(parent.is_file() for parent in path.parents) and not path.exists())
+        (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
         if isinstance(content, pa.Table):
             pq.write_table(content, path)
-        elif isinstance(content, bytes):
+        elif content is not None:
             path.write_bytes(content)
-    found = ask(lambda: ParquetFile(file=str(folder / "hub")).load(), str(folder / "hub"))
+    with hearing() as heard:
+        found = ask(lambda: ParquetFile(file=str(home)).load(), str(home))
     if is_read(found):
-        for split, part in zip(("train", "test"), found, strict=True):
-            tables = [layout[name] for name in sorted(layout) if name.partition("-")[0] == split]
+        ((start, *used),) = [place for place in find_splits(layout) if place[1] and place[2]]
+        for names, part in zip(used, found, strict=True):
+            tables = [layout[name] for name in names]
             check_images([row for table in tables if isinstance(table, pa.Table) for row in table.to_pylist()], part)
+        check_unread(start, layout.keys() - {name for names in used for name in names}, " ".join(heard))
+
+
+def find_splits(layout: Shards) -> list[tuple[str, list[str], list[str]]]:
+    """For each folder where splits may be, as its names begin, the files of each split."""
+
+    def is_of(path: str, split: str) -> bool:
+        first, _, rest = path.removesuffix(".parquet").partition("/")
+        alone = first == split or (first.startswith(f"{split}-") and not rest)
+        return path.endswith(".parquet") and "/" not in rest and alone
+
+    def find(start: str, split: str) -> list[str]:
+        there = [name for name in sorted(layout) if name.startswith(start) and layout[name] is not None]
+        return [name for name in there if is_of(name.removeprefix(start), split)]
+
+    return [(start, find(start, "train"), find(start, "test")) for start in ("", "b/")]
+
+
+def check_unread(start: str, names: set[str], heard: str) -> None:
+    """The log has what was not read; and a split's folder has nothing that was not, but for what begins with _."""
+    for name in names:
+        place = name.removeprefix(start)
+        top, _, rest = place.partition("/")
+        assert top in heard or (top in ("train", "test") and rest.startswith("_")), name
 
 
 ENTRY = {"loader": "parquet", "file": "a.parquet", "image_column": "image", "label_column": "label", "holdout": 0.5}
@@ -459,7 +491,8 @@ ALIKE = (
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
 def test_an_artifact_in_the_place_of_another(kept: Kept, name: str) -> None:
-    """Another kind, nothing, or a folder; only of the same columns and keys it could not be told."""
+    """Another kind, nothing, a folder, or a pipe or a device, which never end; only of the same columns and keys it
+    could not be told."""
     for other in WRITERS:
         shutil.copy(kept.whole / other, kept.folder / name)
         assert (kept.read(name) is REFUSED) == (name != other) or {name, other} in ALIKE, other
@@ -468,6 +501,12 @@ def test_an_artifact_in_the_place_of_another(kept: Kept, name: str) -> None:
     (kept.folder / name).mkdir()
     assert kept.read(name) is REFUSED
     (kept.folder / name).rmdir()
+    os.mkfifo(kept.folder / name)
+    assert kept.read(name) is REFUSED
+    (kept.folder / name).unlink()
+    (kept.folder / name).symlink_to("/dev/zero")
+    assert kept.read(name) is REFUSED
+    (kept.folder / name).unlink()
 
 
 @inputs(200)

@@ -1,12 +1,13 @@
 """Whatever a user writes: it is used as it is written, or refused in a line that says where.
 
-`WRONG_INPUTS=2000 pytest tests/test_wrong_inputs.py tests/test_wrong_files.py` draws so many inputs of each generator,
-others each time. Left out: numbers below 5e-324, which YAML itself makes 0; what a merge key, the settings of a dataset
-or `--config dataset=…` put in another's place, which is what they are for; what Snakemake refuses first.
+`WRONG_INPUTS=2000 pytest tests/test_wrong_*.py` draws so many inputs of each generator, others each time. Left out:
+numbers below 5e-324, which YAML itself makes 0; what a merge key, the settings of a dataset or `--config dataset=…` put
+in another's place, which is what they are for; what Snakemake refuses first.
 """
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -316,6 +317,13 @@ def test_aliases_that_expand(folder: Path, way: str, levels: int, times: int, en
     found = ask(lambda: documents.read_yaml(folder / "one.yaml"), "one.yaml")
     ask(lambda: studies.read(READ), "one.yaml")
     assert not is_read(found) or times**levels < 10 * documents.MOST
+
+
+def test_a_study_that_never_ends(folder: Path) -> None:
+    (folder / "one.yaml").unlink(missing_ok=True)
+    os.mkfifo(folder / "one.yaml")
+    assert ask(lambda: studies.read(READ), "one.yaml is a pipe or a device") is REFUSED
+    (folder / "one.yaml").unlink()
 
 
 QUOTES = ("{}", '"{}"', "'{}'", "!!str {}", "? {}")

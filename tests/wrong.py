@@ -2,6 +2,7 @@
 what a reader owes whatever it is given."""
 
 import datetime
+import logging
 import math
 import os
 import signal
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
 from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.progress import LOG
 
 INPUTS = int(os.environ.get("WRONG_INPUTS", "0"))
-SECONDS = 2.0
-"""Of the processor, in which a reader is done, however busy the machine is."""
+SECONDS, WAITING = 2.0, 600.0
+"""Of the processor, in which a reader is done, however busy the machine is; and by the clock, if it waits."""
 LONGEST = 1500
 """Characters of a message."""
 REFUSED: Any = object()
@@ -52,18 +54,37 @@ class Hang(BaseException):
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    """A block that has SECONDS."""
+    """A block that has SECONDS, and WAITING at most."""
 
     def stop(*args: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGPROF, stop)
+    before = [signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)]
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAITING)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+        signal.signal(signal.SIGPROF, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """The lines that the log gets in this block."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    before = LOG.level
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(before)
 
 
 def ask(read: Callable[[], T], *names: str, made: bool = False) -> T:

@@ -272,7 +272,10 @@ def to_pixels(column: pa.Array, shape: tuple[int, int, int]) -> np.ndarray:
 @contextmanager
 def reading(path: str | Path, kind: str, remedy: str = "") -> Iterator[None]:
     """A block that reads `path` and does nothing else: one clear UserError, with the remedy, whatever is wrong."""
+    place = Path(path)
     try:
+        if place.exists() and not (place.is_file() or place.is_dir()):  # before it is waited for
+            raise UserError(f"{path} is a pipe or a device; put a file there")
         yield
     except UserError as error:
         if str(Path(path)) in str(error):

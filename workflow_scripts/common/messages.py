@@ -1,6 +1,5 @@
 """What is said before a run and after one that failed: how much there is to do, and which cells did not get done."""
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from workflow_scripts.common import files
 from workflow_scripts.common.progress import format_duration
 
 START_UP = 2.5
@@ -71,8 +71,8 @@ def read_costs(root: str) -> dict[tuple[str, ...], float]:
 def _read_seconds(path: Path) -> float | None:
     """None of a file that is none: an estimate is no reason to stop."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return float(files.read_json(path)["seconds"])
+    except (ValueError, KeyError, TypeError, OverflowError):  # UserError is a ValueError
         return None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.datasets._folders import list_visible, tell_unread
 
 NUMBERED = re.compile(r"(?:^|-)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]+)?$")
 """The end of a shard's name: its number, that of all, and a hash where an older version of `datasets` wrote it."""
@@ -12,8 +13,9 @@ NUMBERED = re.compile(r"(?:^|-)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]+)?$")
 
 def find_shards(folder: Path, splits: Sequence[str]) -> list[list[Path]]:
     """The files of each split, by name: `{split}.parquet`, `{split}-*.parquet` or `{split}/*.parquet`, all in `folder`
-    or all in the one folder directly below it that has them. UserError if that is not one set of whole splits."""
-    below = [path for path in _list(folder) if path.is_dir() and path.name not in splits]
+    or all in the one folder directly below it that has them; what else is there, the log says. UserError if that is not
+    one set of whole splits, or if the folder of a split has anything else."""
+    below = [path for path in list_visible(folder) if path.is_dir() and path.name not in splits]
     homes = [home for home in (folder, *below) if all(_find_ways(home, split) for split in splits)]
     if len(homes) > 1:
         raise UserError(f"{folder}: {join_names(homes)} all have the splits {join_names(splits)}; name one as the file")
@@ -23,12 +25,11 @@ def find_shards(folder: Path, splits: Sequence[str]) -> list[list[Path]]:
             f"{folder}: no Parquet files of the splits {join_names(splits)} side by side, as SPLIT.parquet, "
             f"SPLIT-00000-of-00001.parquet or SPLIT/*.parquet here or in one folder below; there are: {there}"
         )
-    return [_choose_way(homes[0], split) for split in splits]
-
-
-def _list(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, but for what is hidden: the hub's own cache among it."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    found = [_choose_way(homes[0], split) for split in splits]
+    tell_unread(homes[0], {path.relative_to(homes[0]).parts[0] for shards in found for path in shards})
+    if homes[0] != folder:
+        tell_unread(folder, [homes[0].name])
+    return found
 
 
 def _find_ways(home: Path, split: str) -> list[list[Path]]:
@@ -40,13 +41,13 @@ def _find_ways(home: Path, split: str) -> list[list[Path]]:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    return [path for path in _list(folder) if path.suffix == ".parquet" and not path.is_dir()]
+    return [path for path in list_visible(folder) if path.suffix == ".parquet" and not path.is_dir()]
 
 
 def _list_splits(home: Path, folder: Path) -> list[str]:
     """The names of what may be splits in one of the folders, as they stand below `folder`."""
     names = [path.stem.partition("-")[0] for path in _list_files(home)]
-    names += [path.name for path in _list(home) if path.is_dir() and _list_files(path)]
+    names += [path.name for path in list_visible(home) if path.is_dir() and _list_files(path)]
     return [str((home / name).relative_to(folder)) for name in sorted(set(names))]
 
 
@@ -58,7 +59,16 @@ def _choose_way(home: Path, split: str) -> list[Path]:
             "keep one of the two elsewhere"
         )
     _check_whole(first)
+    if first[0].parent != home:
+        _refuse_others(first[0].parent, first)
     return first
+
+
+def _refuse_others(folder: Path, shards: Sequence[Path]) -> None:
+    """UserError if a split's folder has more than its shards, but for what pyarrow, too, leaves out: `_metadata`."""
+    for path in list_visible(folder):
+        if path not in shards and not path.name.startswith("_"):
+            raise UserError(f"{path} is no Parquet file by its name, and would be left out; keep it elsewhere")
 
 
 def _check_whole(shards: Sequence[Path]) -> None:

@@ -8,13 +8,15 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets._download import Published
-from workflow_scripts.datasets._folders import list_folders, list_images
+from workflow_scripts.datasets._folders import list_folders, list_images, read_lines, refuse_images, refuse_unlisted
 from workflow_scripts.datasets._pictures import Fit, Pictures, Sample, standardize
 
 ARCHIVES = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
 FINAL, FINAL_MD5 = "GTSRB_Final_Training_Images.zip", "f33fd80ac59bff73c82d25ab499e03a3"
 TRAINING = {"final": "GTSRB/Final_Training/Images", "competition": "GTSRB/Training"}
 TEST, TEST_LABELS = "GTSRB/Final_Test/Images", "GT-final_test.csv"
+LISTS = "GT-*.csv"
+"""What the archives have beside the images."""
 HOME = "gtsrb"
 """The folder that torchvision puts below the one it is given."""
 CLASSES = 43
@@ -77,13 +79,19 @@ class Gtsrb(Pictures, Published):
     def _list_training(self) -> list[Sample]:
         """All images; the folders are named by their labels."""
         samples = []
-        for folder in list_folders(Path(self.folder, HOME, TRAINING[self.edition])):
+        home = Path(self.folder, HOME, TRAINING[self.edition])
+        refuse_images(home)
+        for folder in list_folders(home):
             if not (folder.name.isdecimal() and int(folder.name) < CLASSES):
                 raise UserError(f"{folder} is no class of GTSRB, whose folders are 00000 to {CLASSES - 1:05}")
-            samples += [(path, int(folder.name)) for path in list_images(folder)]
+            samples += [(path, int(folder.name)) for path in list_images(folder, LISTS)]
         return samples
 
     def _list_test(self) -> list[Sample]:
         from torchvision.datasets import GTSRB
 
-        return [(Path(path), label) for path, label in GTSRB(self.folder, "test")._samples]
+        home = Path(self.folder, HOME)
+        read_lines(home / TEST_LABELS)  # refuses what torchvision would wait for
+        samples = [(Path(path), label) for path, label in GTSRB(self.folder, "test")._samples]
+        refuse_unlisted(home / TEST, [path.name for path, _ in samples], home / TEST_LABELS, LISTS)
+        return samples

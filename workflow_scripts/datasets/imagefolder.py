@@ -10,7 +10,7 @@ from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError, escape, join_names
 from workflow_scripts.common.fields import PositiveShare, Whole
 from workflow_scripts.common.images import Images, stratified_order
-from workflow_scripts.datasets._folders import list_classes, list_folders
+from workflow_scripts.datasets._folders import list_classes, list_folders, tell_unread
 from workflow_scripts.datasets._pictures import Pictures, Sample
 
 TRAIN = "train"
@@ -23,9 +23,11 @@ class ImageFolder(Pictures):
     """A folder of images for each class, whose name is the class's. Classes are in the order of their names, as
     torchvision's ImageFolder has them.
 
-    folder: has the class folders itself, or has `train/` and `test/` (or `val/`), each with class folders; folders
-    beside these two are not read. test_share: of class folders alone, the share of the images that is drawn to test on,
-    stratified by class; split_seed: by which it is drawn, the same split at every seed of a study.
+    folder: has the class folders itself, or has `train/` and `test/` (or `val/`), each with class folders. Each file in
+    a class folder must be an image. What lies beside the class folders, or beside these two, is not read, and the log
+    names it; hidden files, and those that Windows and macOS leave there, do not count. test_share: of class folders
+    alone, the share of the images that is drawn to test on, stratified by class; split_seed: by which it is drawn, the
+    same split at every seed of a study.
     """
 
     folder: str = ""
@@ -56,6 +58,7 @@ class ImageFolder(Pictures):
                 f"{folder} has {TRAIN}/, but no folder {join_names(TEST)} with class folders; put one there, or name "
                 f"{folder / TRAIN} as the folder, of which a share is drawn to test on"
             )
+        tell_unread(folder, (TRAIN, tests[0].name))
         classes, train = _list_trained(folder / TRAIN)
         return classes, train, list_classes(tests[0], classes)
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets._download import Published
-from workflow_scripts.datasets._pictures import Pictures, standardize
+from workflow_scripts.datasets._folders import list_classes
+from workflow_scripts.datasets._pictures import Pictures, Sample, standardize
 
 ARCHIVES = {"320px": "imagenette2-320", "160px": "imagenette2-160", "full": "imagenette2"}
 
@@ -40,7 +42,15 @@ class Imagenette(Pictures, Published):
 
         with self.explaining():
             self.fetch(lambda folder: Source(folder, size=self.edition, download=True))
-            train, test = (Source(self.folder, split, self.edition) for split in ("train", "val"))
-        samples = [[(Path(path), label) for path, label in part._samples] for part in (train, test)]
-        images = self.read_files(samples[0], samples[1], [names[0] for names in train.classes])
+            names = {number: Source._WNID_TO_CLASS[number][0] for number in sorted(Source._WNID_TO_CLASS)}
+            train, test = (self._list_part(part, list(names)) for part in ("train", "val"))
+        images = self.read_files(train, test, list(names.values()))
         return standardize(images, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    def _list_part(self, part: str, numbers: list[str]) -> list[Sample]:
+        """The images of `train` or `val`, where each class has a folder that is called by its WordNet number."""
+        home = Path(self.folder, ARCHIVES[self.edition], part)
+        for number in numbers:
+            if not (home / number).is_dir():
+                raise UserError(self._explain(f"{home / number} is not there"))
+        return list_classes(home, numbers)

@@ -43,7 +43,8 @@ class ParquetFile(Pictures):
     file: a Parquet file whose column `split` has the names of the two splits; or a folder as a repository of the hub
     is, where they are in the names: `train.parquet`, `train-00000-of-00002.parquet` or `train/*.parquet`, here or in
     one folder below. image_column, label_column: as the file has them, `img` and `label` of the hub's CIFAR-10.
-    train_split, test_split: what to train on and to test on; a folder's other splits are not read.
+    train_split, test_split: what to train on and to test on; a folder's other splits, and what else is there, are not
+    read, and the log names them.
     """
 
     file: str = ""

@@ -7,7 +7,14 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets._download import Published
-from workflow_scripts.datasets._folders import list_classes, list_folders, list_images
+from workflow_scripts.datasets._folders import (
+    list_classes,
+    list_folders,
+    list_images,
+    read_lines,
+    refuse_images,
+    refuse_unlisted,
+)
 from workflow_scripts.datasets._pictures import Pictures, Sample, standardize
 
 HOME = "tiny-imagenet-200"
@@ -38,15 +45,20 @@ class TinyImageNet(Pictures, Published):
         home = Path(self.folder, HOME)
         with self.explaining():
             numbers = [path.name for path in list_folders(home / "train")]
-            train = [
-                (image, label)
-                for label, number in enumerate(numbers)
-                for image in list_images(home / "train" / number / "images")
-            ]
+            train = _list_training(home / "train", numbers)
             test = _list_test(home / "val", numbers)
             classes = _read_names(home / "words.txt", numbers)
         images = self.read_files(train, test, classes)
         return standardize(images, (0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))
+
+
+def _list_training(folder: Path, numbers: list[str]) -> list[Sample]:
+    refuse_images(folder)
+    samples = []
+    for label, number in enumerate(numbers):
+        refuse_images(folder / number)
+        samples += [(image, label) for image in list_images(folder / number / "images")]
+    return samples
 
 
 def _list_test(folder: Path, numbers: list[str]) -> list[Sample]:
@@ -55,17 +67,18 @@ def _list_test(folder: Path, numbers: list[str]) -> list[Sample]:
     if not annotations.exists():
         return list_classes(folder, numbers)
     samples = []
-    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(annotations), 1):
         name, _, rest = line.partition("\t")
         label = rest.partition("\t")[0]
         if label not in numbers:
             raise UserError(f"{annotations}: line {number} names no class that has a folder in train/: {line!r:.60}")
         samples.append((folder / "images" / name, numbers.index(label)))
+    refuse_unlisted(folder / "images", [path.name for path, _ in samples], annotations)
     return samples
 
 
 def _read_names(file: Path, numbers: list[str]) -> list[str]:
     """The first word that WordNet has for each number; the number itself where there is no such file."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = read_lines(file) if file.exists() else []
     words = dict(line.split("\t", 1) for line in lines if "\t" in line)
     return [words.get(number, number).partition(",")[0] for number in numbers]
