@@ -86,7 +86,7 @@ def victim(digits: tuple[Images, Images], untrained: Callable[[], Model]) -> Cal
 
 TINY = config.read(yaml.safe_load((HERE / "config.yaml").read_text())).settings_of("digits")
 TINY_TOWER = {"model": {"architecture": "test_resnet"}, "mean": [0.5] * 3, "std": [0.25] * 3}
-SMALL_ENOUGH = {
+SMALL_ENOUGH: dict[str, dict[str, Any]] = {
     "preact_resnet18": {"width": 8},
     "encoder": {"size": 32, "config": json.dumps(TINY_TOWER), "features": 96},
 }
