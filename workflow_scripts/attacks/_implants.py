@@ -17,7 +17,7 @@ from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import augment_whole_batch
 from workflow_scripts.training.loader import Batch
-from workflow_scripts.training.loop import make_step
+from workflow_scripts.training.loop import Step, make_step
 from workflow_scripts.training.loop import train as fit
 
 Choose = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -57,25 +57,23 @@ class Implant(DataPoison):
             roles = find_roles(choose, len(train), model.recipe.batch_size)
         change, cover = self.implant(model, train, choose, run)
         payload, covers = (train[rows] for rows in roles)
-        published = cover(torch.from_numpy(covers.images), torch.from_numpy(roles[1]), run.torch_rng("published covers"))
+        published = cover(
+            torch.from_numpy(covers.images), torch.from_numpy(roles[1]), run.torch_rng("published covers")
+        )
         poison = add_covers(self.poison(payload, as_trigger(change)), replace(covers, images=published.numpy()))
         return replace(poison, victim=model)
 
     def implant(self, model: Model, train: Images, choose: Choose, run: Run) -> tuple[Change, Cover]:
         """Train the model in place; returns what makes payload, and what makes covers."""
         change, cover = self.make_payload(train.format.shape, run), self.make_cover(train, run)
-        stream, relabel = run.torch_rng("covers"), self.make_relabel(train, run)
-        plain, recipe = make_step(model, F.cross_entropy), self.choose_recipe(model)
+        stream, recipe = run.torch_rng("covers"), self.choose_recipe(model)
 
         def transform(images: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
             payload, covers = choose(positions)
             images = images.index_copy(0, payload, change(images[payload]))
             return images.index_copy(0, covers, cover(images[covers], positions[covers], stream))
 
-        def step(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-            relabel(batch, choose(batch.positions)[0])
-            return plain(batch)
-
+        step = self.relabel(make_step(model, F.cross_entropy), train, choose, run)
         whole = augment_whole_batch(255 * torch.tensor(train.format.mean), recipe.flip)
         augment = whole if self.training == "paper" else None
         fit(model, train, recipe, run, step=step, transform=transform, augment=augment)
@@ -96,15 +94,17 @@ class Implant(DataPoison):
         """How the victim is trained."""
         return model.recipe if self.training == "recipe" else replace(model.recipe, schedule="constant")
 
-    def make_relabel(self, train: Images, run: Run) -> Callable[[Batch, torch.Tensor], None]:
-        """A function that gives these rows of a batch the attacker's labels. The batch has labels of its own, so that
-        they change in place, and the log counts hits by them."""
+    def relabel(self, step: Step, train: Images, choose: Choose, run: Run) -> Step:
+        """The step with payload under the attacker's labels, by which the log counts hits, too: a batch has labels of
+        its own, which change in place."""
         wanted = torch.from_numpy(self.target_labels(train.labels, len(train.format.classes))).to(run.device)
 
-        def relabel(batch: Batch, payload: torch.Tensor) -> None:
+        def relabelled(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            payload = choose(batch.positions)[0]
             batch.labels[payload] = wanted[batch.positions[payload]]
+            return step(batch)
 
-        return relabel
+        return relabelled
 
     def _choose_first(self, count: int, ratio: float, run: Run) -> Choose:
         """For `choice: batch`. What is left over of a batch's share counts as often as the number of its last image
