@@ -10,16 +10,19 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 
 
-def select_roles(count: int, ratio: float, cover_ratio: float, run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Positions, of `count`, of payload and of `cover_ratio` times as many covers, from the two ends of one random
-    order: larger ratios contain smaller ones. UserError if there are too few images."""
+def select_roles(
+    count: int, ratio: float, cover_ratio: float, run: Run, cover_share: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions, of `count`, of payload and of covers, `cover_ratio` times as many and the share `cover_share` of all
+    images, from the two ends of one random order: larger ratios contain smaller ones. UserError if there are too few
+    images."""
     order = run.numpy_rng("selection").permutation(count)
     payload = round(ratio * count)
-    cover = round(cover_ratio * payload)
+    cover = round(cover_ratio * payload + cover_share * count)
     if payload + cover > count:
         raise UserError(
             f"ratio {ratio:g} asks for {payload} payload and {cover} cover images of {count}: "
-            f"the ratio may be at most {1 / (1 + cover_ratio):.4f}"
+            f"the ratio may be at most {(1 - cover_share) / (1 + cover_ratio):.4f}"
         )
     return order[:payload], order[count - cover :]
 
