@@ -22,16 +22,20 @@ class EigenGuardAdaptive(Adversary, DataPoison):
     network could go by but the trigger (the rebuttal of EigenGuard, ICLR 2024 submission, OpenReview YSZ2GmGvUV:
     PGD-10 by a pretrained network with the filter). Neither the rebuttal nor its reviews say how far and how many.
 
-    surrogate: the network that the images are perturbed against (see `Adversary`), with the filter, which then sees
-    each image by itself: `supervised` is the same without.
+    surrogate: the network that the images are perturbed against (see `Adversary`), with the filter, which then takes
+    each image by itself, for it would take from a batch of one class what they share: `supervised` is the same without.
     noisy_share: of the target class's images. Perturbed images that are payload bear the trigger above the noise, and
     the others, covers, keep their label. noise_only: publish the noise, but no payload: the control.
     patterns: how many triggers there are, each image bearing the one that a checksum of its pixels names; 1: BadNets'.
     side: pixels of their squares; 0 stands for 3 of 32, as in BadNets.
 
-    The high-rank trigger, `patterns` above 1, is this project's reading of the reviewers' question (EigenGuard holds
-    that what a trigger adds to the features has a low rank, and levels the top k directions of a batch): squares of
-    random black or white in each channel, each in a place of its own, so that triggered images share no direction.
+    Its clean-label form, a trigger on perturbed images of the target class and nothing else, is `lc` by this surrogate.
+
+    The high-rank trigger, `patterns` above 1, is this project's reading of the reviewers' question. EigenGuard holds
+    that what a trigger adds to the features has a low rank, and levels the top directions of a batch: so here are
+    squares of random black or white in each channel, each in a place of its own. In the third stage of a clean network
+    on digits what 64 of them add has an effective rank of 260 and a stable rank of 9 to 12; BadNets' square, of 101 to
+    129 and of 2. A victim is free to bring them together.
     """
 
     placement: Literal["replace"] = "replace"
