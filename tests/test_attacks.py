@@ -73,9 +73,11 @@ def test_the_seed_decides(name: str, plant: Plant) -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_larger_ratio_contains_the_smaller(name: str, plant: Plant) -> None:
     small, large = plant(name, 0.02), plant(name, 0.06)
-    for role in ("payload", "cover"):
-        inner, outer = (p.altered.index[p.roles == role].tolist() for p in (small, large))
-        assert set(inner) <= set(outer)
+    inner, outer = (
+        {role: set(p.altered.index[p.roles == role]) for role in ("payload", "cover")} for p in (small, large)
+    )
+    assert inner["payload"] <= outer["payload"]
+    assert inner["cover"] <= outer["cover"] | outer["payload"]  # of fixed covers some may bear the trigger, too
 
 
 @pytest.mark.parametrize("name", ATTACKS)
