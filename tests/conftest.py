@@ -147,8 +147,7 @@ def quick(kind: str, name: str) -> Any:
     """The method with every count of epochs or steps at its least, so that the whole catalog runs in seconds."""
     fields = catalog.describe(kind, name).fields
     short = {key: 1 for key in fields if key in ("epochs", "steps") or key.endswith("_epochs")}
-    if "holdout_size" in fields:
-        short["holdout_size"] = 80
+    short |= {key: size for key, size in {"holdout_size": 80, "samples": 16}.items() if key in fields}
     return catalog.make(kind, name, short)
 
 
