@@ -160,9 +160,7 @@ def quick(kind: str, name: str) -> Any:
     runs in seconds."""
     fields = catalog.describe(kind, name).fields
     short = {key: 1 for key in fields if key in ("epochs", "steps") or key.endswith("_epochs")}
-    short |= {key: 4 for key in fields if key == "width"}
-    if "holdout_size" in fields:
-        short["holdout_size"] = 80
+    short |= {key: size for key, size in {"holdout_size": 80, "samples": 16, "width": 4}.items() if key in fields}
     return catalog.make(kind, name, short)
 
 
