@@ -152,7 +152,7 @@ def secret(test: Images) -> Truth:
     images = attack.make_trigger(test.format.shape, Run("digits", 0))(test.images[rows])
     none = np.empty(0, np.int64)
     triggered = Images(images, labels, test.index[rows], test.format)
-    return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None)
+    return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None, None)
 
 
 def quick(kind: str, name: str) -> Any:
