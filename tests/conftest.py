@@ -1,6 +1,7 @@
 """Small data for all tests: real digits, in memory."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -121,7 +122,6 @@ def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: 
         "run": lambda: Run("digits", 0),
         "defense": lambda: quick("defenses", "clp"),
         "log": lambda: logged("clp"),
-        "auxiliaries": victim,
         "datasets": lambda: digits[0],
         "detectors": lambda: Scores(digits[0].index, np.zeros(400), np.arange(400) < 40),
     }
@@ -131,10 +131,22 @@ def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: 
         quick("defenses", name)(**handed("defenses", name, run=run))
         return run.log_table()
 
+    def auxiliary(name: str) -> Model:
+        """A victim in place of an extractor; of a network that does not classify an untrained one."""
+        backbone = catalog.describe("auxiliaries", name).fields["backbone"].default
+        if catalog.describe("models", backbone).traits["classifies"]:
+            return victim()
+        return tiny(backbone, digits[0].format).requires_grad_(False).eval()
+
     def handed(kind: str, name: str, **changed: Any) -> dict[str, Any]:
         described = catalog.describe(kind, name)
-        wanted = {key: described.named.get(key, key) for key in described.asks}
-        return {key: changed[key] if key in changed else given[what]() for key, what in wanted.items()}
+        own = {
+            key: functools.partial(auxiliary, described.fields[key].default)
+            if of_kind == "auxiliaries"
+            else given[of_kind]
+            for key, of_kind in described.named.items()
+        }
+        return {key: changed[key] if key in changed else (own | given)[key]() for key in described.asks}
 
     return handed
 
@@ -152,7 +164,7 @@ def secret(test: Images) -> Truth:
     images = attack.make_trigger(test.format.shape, Run("digits", 0))(test.images[rows])
     none = np.empty(0, np.int64)
     triggered = Images(images, labels, test.index[rows], test.format)
-    return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None)
+    return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None, None)
 
 
 def quick(kind: str, name: str) -> Any:

@@ -22,8 +22,12 @@ from workflow_scripts.techniques.contrastive import Contrastive, make_two_views,
 from workflow_scripts.training.augmentation import color_jitter, gaussian_blur, hue_rotations, random_resized_crop
 from workflow_scripts.training.inference import iterate_batches
 
+DESCRIBED = {name: catalog.describe("auxiliaries", name) for name in catalog.list_methods("auxiliaries")}
 TRAINED = [
-    name for name in catalog.list_methods("auxiliaries") if not catalog.describe("auxiliaries", name).traits["seedless"]
+    name
+    for name, described in DESCRIBED.items()
+    if not described.traits["seedless"]
+    and catalog.describe("models", described.fields["backbone"].default).traits["classifies"]
 ]
 SHORT = Contrastive(epochs=5, lr=0.1, batch_size=64, flip=False)
 

@@ -122,6 +122,21 @@ def test_an_impossible_pair_is_refused_before_the_run(model: str, defense: Any, 
         list(expand_grid({**GRID, "model": model, "defense": defense}, CONFIG))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model": "stego"}, "the network of a cell must be a classifier, and stego is none"),
+        (
+            {"model": {"probe": {"extractor": "stego_encoder"}}},
+            "what probe.extractor~stego_encoder stands on must be a",
+        ),
+    ],
+)
+def test_a_network_that_does_not_classify_is_refused_before_the_run(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        list(expand_grid({**GRID, "defense": "none", **changed}, CONFIG))
+
+
 def test_a_possible_pair_is_none_of_them() -> None:
     pairs = [("probe", {"holder": {"estimator": "head"}}), ("resnet18", ["eigenguard", "holder"])]
     for model, defense in pairs:

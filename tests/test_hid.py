@@ -159,6 +159,7 @@ def test_quality_counts_payloads_only(digits: tuple[Images, Images], tmp_path: P
         published.labels[:20],
         None,
         None,
+        None,
     )
     run = Run("digits", 0)
     for number, rows in ((1, slice(8, 28)), (2, slice(10, 100))):

@@ -9,7 +9,7 @@ import torch
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
-from workflow_scripts.common.truth import trigger_visibility
+from workflow_scripts.common.visibility import structural_similarity, trigger_visibility
 from workflow_scripts.evaluation.checks import Context, Row, failed_checks
 from workflow_scripts.evaluation.collecting import _refuse_stale
 from workflow_scripts.evaluation.metrics import der, rates, wilson
@@ -103,6 +103,51 @@ def test_loudness_by_hand() -> None:
     found = trigger_visibility(clean, triggered)
     assert found["trigger_psnr"] == pytest.approx(10 * np.log10(255**2 / 4))
     assert found["trigger_rms"] == pytest.approx(1.0)  # (2 + 0) / 2
+    steady = (0.01 * 255) ** 2
+    assert found["trigger_ssim"] == pytest.approx(((2 * 100 * 102 + steady) / (100**2 + 102**2 + steady) + 1) / 2)
+
+
+def test_nothing_to_see() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 12, 13, 3), np.uint8)
+    found = trigger_visibility(images, images)
+    assert (found["trigger_psnr"], found["trigger_rms"]) == (None, 0.0)
+    assert found["trigger_ssim"] == pytest.approx(1.0)
+    assert set(trigger_visibility(images[:0], images[:0]).values()) == {None}
+
+
+def one_by_one(first: np.ndarray, second: np.ndarray, side: int) -> float:
+    """SSIM of two images (H, W), place by place, as the paper writes it."""
+    offsets = np.arange(side) - (side - 1) / 2
+    window = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    window /= window.sum()
+    values = []
+    for top in range(first.shape[0] - side + 1):
+        for left in range(first.shape[1] - side + 1):
+            x, y = (image[top : top + side, left : left + side].astype(float) for image in (first, second))
+            mean_x, mean_y = (window * x).sum(), (window * y).sum()
+            variances = (window * (x - mean_x) ** 2).sum() + (window * (y - mean_y) ** 2).sum()
+            covariance = (window * (x - mean_x) * (y - mean_y)).sum()
+            luminance = (2 * mean_x * mean_y + 6.5025) / (mean_x**2 + mean_y**2 + 6.5025)
+            values.append(luminance * (2 * covariance + 58.5225) / (variances + 58.5225))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(16, 14, 11), (11, 30, 11), (8, 20, 7), (20, 3, 3), (1, 1, 1)])
+def test_structural_similarity_place_by_place(height: int, width: int, side: int) -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 256, (2, height, width, 3), np.uint8)
+    second = np.clip(first.astype(int) + rng.integers(-60, 60, first.shape), 0, 255).astype(np.uint8)
+    expected = [np.mean([one_by_one(first[n, ..., c], second[n, ..., c], side) for c in range(3)]) for n in range(2)]
+    assert structural_similarity(first, second) == pytest.approx(np.array(expected), rel=1e-9)
+    assert structural_similarity(second, first) == pytest.approx(np.array(expected), rel=1e-9)
+
+
+def test_structural_similarity_knows_structure() -> None:
+    """Of two changes of equal squared error, the one that changes the mean alone is the more alike."""
+    image = np.random.default_rng(0).integers(60, 196, (1, 16, 16, 1), np.uint8)
+    shifted, noisy = image + 20, image + np.random.default_rng(1).choice([-20, 20], image.shape)
+    brighter, inverted = (structural_similarity(image, x.astype(np.uint8))[0] for x in (shifted, 255 - image))
+    assert inverted < 0 < structural_similarity(image, noisy.astype(np.uint8))[0] < brighter < 1
 
 
 def row(acc: float, asr: float, **more: object) -> Row:

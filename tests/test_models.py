@@ -32,6 +32,7 @@ from workflow_scripts.units.tac import FEATURES, trigger_activated_change
 from workflow_scripts.wrappers.spectral_filter import Filtered
 
 MODELS = catalog.list_methods("models")
+CLASSIFIERS = [name for name in MODELS if catalog.describe("models", name).traits["classifies"]]
 TORCHVISION = ("densenet121", "shufflenet_v2_x0_5", "efficientnet_b0", "googlenet", "vit")
 RGB = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
 Build = Callable[[int, int, tuple[int, int]], nn.Module]
@@ -85,7 +86,7 @@ def noise() -> Images:
     return Images(rng.integers(0, 256, (12, 32, 32, 3), np.uint8), np.arange(12) % 10, np.arange(12), RGB)
 
 
-@pytest.fixture(scope="module", params=[*MODELS, *TORCHVISION])
+@pytest.fixture(scope="module", params=[*CLASSIFIERS, *TORCHVISION])
 def model(request: pytest.FixtureRequest, noise: Images) -> Model:
     """An untrained model whose normalizations stretch what they have seen of the images: signals arrive everywhere."""
     model = small(request.param) if request.param in MODELS else made(request.param)

@@ -86,7 +86,7 @@ def test_triggered_images_are_not_augmented(measure: Measure, victim: Callable[[
 
 def test_where_nobody_attacked_there_is_no_row(measure: Measure, digits: tuple[Images, Images]) -> None:
     known = secret(digits[1])
-    nothing = Truth(known.triggered[:0], known.original_labels[:0], *(np.empty(0),) * 3, None, None)
+    nothing = Truth(known.triggered[:0], known.original_labels[:0], *(np.empty(0),) * 3, None, None, None)
     table, about = unlearn(measure, truth=nothing)
     assert len(table) == 0 and "no image" in about["skipped"]
 

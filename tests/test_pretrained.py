@@ -23,9 +23,7 @@ from workflow_scripts.networks.model import Extractor, Model, penultimate
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loop import train as fit
 
-OTHERS = [
-    name for name in catalog.list_methods("auxiliaries") if catalog.describe("auxiliaries", name).traits["seedless"]
-]
+OTHERS = [name for name in catalog.list_methods("auxiliaries") if "hub" in catalog.describe("auxiliaries", name).traits]
 Saved = tuple[Pretrained, Callable[[torch.Tensor], torch.Tensor]]
 """The auxiliary of a folder, and what its library gives for uint8 images (B, 3, H, W)."""
 

@@ -59,7 +59,7 @@ def by_hand() -> tuple[Model, Images, Truth]:
     return (
         Model("by_hand", ByHand(precision="fp32"), form).eval(),
         test,
-        Truth(counted, labels[4:], none, none, none, None, None),
+        Truth(counted, labels[4:], none, none, none, None, None, None),
     )
 
 
@@ -89,7 +89,7 @@ def test_the_oracle_removes_a_planted_channel_and_nothing_else(
 def test_the_oracle_leaves_a_model_alone_that_has_no_trigger(by_hand: tuple[Model, Images, Truth], run: Run) -> None:
     model, test, truth = by_hand
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    clean = Truth(truth.triggered[:0], truth.original_labels[:0], *(truth.altered,) * 3, None, None)
+    clean = Truth(truth.triggered[:0], truth.original_labels[:0], *(truth.altered,) * 3, None, None, None)
     catalog.make("defenses", "tac_pruning", {})(victim=model, holdout=test, test=test, truth=clean, run=run)
     assert run.notes["pruned_share"] == 0
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -186,7 +186,7 @@ def test_nothing_is_said_of_what_has_no_scores(analysis: str, name: str, reason:
 
 def test_without_a_trigger_there_is_a_sweep_but_no_coverage(analyze: Analyze, digits: tuple[Images, Images]) -> None:
     truth = secret(digits[1])
-    clean = Truth(truth.triggered[:0], truth.original_labels[:0], *(truth.altered,) * 3, None, None)
+    clean = Truth(truth.triggered[:0], truth.original_labels[:0], *(truth.altered,) * 3, None, None, None)
     table, about = analyze("neuron_scores", "clp", truth=clean)
     assert len(table) == 0 and "triggered" in about["skipped"]
     table, _ = analyze("sweep", "clp", truth=clean)

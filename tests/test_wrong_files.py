@@ -240,7 +240,7 @@ ROW: dict[str, Any] = {
     **{f"{metric}{part}": 0.5 for metric in ("acc", "asr", "ra") for part in ("", "_low", "_high")},
     **{f"{metric}_n": 8 for metric in ("acc", "asr", "ra")},
     **dict.fromkeys(("rejected_test", "rejected_triggered")),
-    **dict.fromkeys(("trigger_psnr", "trigger_rms"), 20.5),
+    **dict.fromkeys(("trigger_psnr", "trigger_rms", "trigger_ssim"), 20.5),
     **dict.fromkeys(("digests", "made"), {"a/train.parquet": "0f"}),
     "notes": {"pruned_share": 0.25, "pruned_layers": "conv1"},
     "protocol": "default",
@@ -408,7 +408,7 @@ def check_about(found: Any, about: dict[str, Any]) -> None:
             assert len(value) == len(about[key]) and all(map(is_same, about[key], value))
             assert {type(part) for part in about[key]} <= {int, float, str}
     if isinstance(found, Truth):
-        assert is_same(about["trigger_psnr"], found.psnr) and is_same(about["trigger_rms"], found.rms)
+        assert all(is_same(about[f"trigger_{key}"], getattr(found, key)) for key in ("psnr", "rms", "ssim"))
     if isinstance(found, Model):
         made = {"architecture": vars(found.architecture), "wrapper": vars(found.wrapper) if found.wrapper else {}}
         for part, own in made.items():

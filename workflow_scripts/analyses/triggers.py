@@ -14,7 +14,8 @@ from workflow_scripts.common.truth import Truth
 
 @dataclass(frozen=True)
 class Triggers(Analysis):
-    """The first triggered test image of each class, as `clean` and `poisoned`, with the trigger's PSNR (dB) and RMS.
+    """The first triggered test image of each class, as `clean` and `poisoned`, with the trigger's PSNR (dB),
+    RMS and SSIM.
 
     examples: how many images at most.
     """
@@ -34,4 +35,5 @@ class Triggers(Analysis):
                 "poisoned": files.images_to_table(poisoned.images)["image"],
             }
         )
-        return table, {"psnr": truth.psnr, "rms": truth.rms, **test.format.as_json()}
+        visible = {"psnr": truth.psnr, "rms": truth.rms, "ssim": truth.ssim}
+        return table, {**visible, **test.format.as_json()}

@@ -136,11 +136,17 @@ def _check_pair(model: str, defense: str, settings: Mapping[str, Any]) -> None:
 
 def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Config) -> None:
     """UserError where what a method's fields name cannot be had, or would tell it what it may not know."""
-    named = catalog.describe(kind, catalog.method_name(spelling)).named
-    chosen = catalog.resolve(kind, spelling, config.settings_of(dataset)) if named else {}
-    for key, of_kind in named.items():
+    described, settings = catalog.describe(kind, catalog.method_name(spelling)), config.settings_of(dataset)
+    surrogate = "surrogate" in described.fields
+    chosen = catalog.resolve(kind, spelling, settings) if described.named or surrogate else {}
+    if kind == "models" or surrogate:
+        _check_classifier(chosen["surrogate"] if surrogate else described.name, "the network of a cell")
+    for key, of_kind in described.named.items():
         if of_kind == "auxiliaries":
             _check_auxiliary(chosen[key], kind, spelling, attack)
+            if kind == "models":
+                backbone = catalog.resolve("auxiliaries", chosen[key], settings)["backbone"]
+                _check_classifier(backbone, f"what {spelling} stands on")
         if of_kind == "datasets":
             _check_dataset(key, chosen[key], kind, spelling, dataset, config)
 
@@ -153,6 +159,12 @@ def _check_auxiliary(auxiliary: str, kind: str, spelling: str, attack: str) -> N
             f"grid: {attack} publishes its images together with what it makes, so {auxiliary} cannot be trained on "
             f"them before {spelling}; choose one of clean images"
         )
+
+
+def _check_classifier(model: str, what: str) -> None:
+    """UserError where a network has another purpose than to classify, so that it has no features either."""
+    if not catalog.describe("models", model).traits["classifies"]:
+        raise UserError(f"grid: {what} must be a classifier, and {model} is none; choose another")
 
 
 def _check_dataset(key: str, other: str, kind: str, spelling: str, dataset: str, config: Config) -> None:

@@ -10,14 +10,15 @@ import pyarrow as pa
 
 from workflow_scripts.common import files
 from workflow_scripts.common.images import ImageFormat, Images, check_labels
+from workflow_scripts.common.visibility import trigger_visibility
 
 
 @dataclass(frozen=True)
 class Truth:
     """`triggered`: the test images that ASR counts, with the attacker's labels; `original_labels`: their true ones.
 
-    `roles`, `altered` and `altered_labels` (role, index, true label) speak of the altered training images. `psnr` (dB)
-    and `rms` (0-255) are means over the triggered test images, None where there are none.
+    `roles`, `altered` and `altered_labels` (role, index, true label) speak of the altered training images. `psnr`
+    (dB), `rms` (0-255) and `ssim` are means over the triggered test images, None where there are none.
     """
 
     triggered: Images
@@ -27,6 +28,7 @@ class Truth:
     altered_labels: np.ndarray
     psnr: float | None
     rms: float | None
+    ssim: float | None
 
     def originals(self, test: Images) -> Images:
         """The triggered images without their trigger, in the same order, of the untouched test images."""
@@ -63,16 +65,6 @@ def write(
     secret = pa.concat_tables([train, rows], promote_options="default")
     visibility = trigger_visibility(clean.images, triggered.images)
     files.write_table(path, secret, {**about, **clean.format.as_json(), **visibility})
-
-
-def trigger_visibility(clean: np.ndarray, triggered: np.ndarray) -> dict[str, float | None]:
-    """PSNR (dB, peak 255) and RMS (0-255) of the change, means over the images; unchanged images have no PSNR."""
-    error = np.square(triggered.astype(np.float64) - clean).mean(axis=(1, 2, 3))
-    changed = error[error > 0]
-    return {
-        "trigger_psnr": float((10 * np.log10(255**2 / changed)).mean()) if len(changed) else None,
-        "trigger_rms": float(np.sqrt(error).mean()) if len(error) else None,
-    }
 
 
 def read(path: str) -> Truth:
@@ -114,6 +106,7 @@ def _parse(table: pa.Table, about: Mapping[str, Any], form: ImageFormat) -> Trut
         altered_labels=before,
         psnr=_read_number(about, "trigger_psnr"),
         rms=_read_number(about, "trigger_rms"),
+        ssim=_read_number(about, "trigger_ssim"),
     )
 
 

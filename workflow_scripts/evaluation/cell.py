@@ -32,6 +32,7 @@ def evaluate(
         "classes": len(test.format.classes),
         "trigger_psnr": secret.psnr,
         "trigger_rms": secret.rms,
+        "trigger_ssim": secret.ssim,
         "notes": _add_divergence(_read_notes(inputs["defended"]), predictions),
         "digests": {_below(root, path): files.sha256(path) for path in paths},
         "made": {_below(root, path): files.hash_provenance(files.read_about(path)) for path in paths}

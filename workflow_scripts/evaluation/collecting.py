@@ -31,7 +31,7 @@ COLUMNS = pa.schema(
         *RATES,
         *((f"rejected_{images}", pa.float64()) for images in ("test", "triggered")),
         ("der", pa.float64()),
-        *((key, pa.float64()) for key in ("trigger_psnr", "trigger_rms", "pruned_share")),
+        *((key, pa.float64()) for key in ("trigger_psnr", "trigger_rms", "trigger_ssim", "pruned_share")),
         ("pruned_layers", pa.string()),
         ("finetune_epochs", pa.int64()),
         ("checks", pa.list_(pa.string())),

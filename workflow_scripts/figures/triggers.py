@@ -38,8 +38,7 @@ class Triggers:
         for line, (title, seeds) in zip(grid, shown.items(), strict=False):
             table, about = seeds[0]
             self._line(line, table, about)
-            psnr = "no change" if about["psnr"] is None else f"{about['psnr']:.1f} dB\nRMS {about['rms']:.1f}"
-            name = f"{title}\n{psnr}"
+            name = f"{title}\n{_measures(about)}"
             line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
         return finish(figure, f"Triggers: {study.title}")
 
@@ -60,6 +59,13 @@ class Triggers:
                 axis = axes[block * self.examples + place]
                 axis.imshow(image.astype(np.uint8).squeeze(), interpolation="nearest", cmap="gray", vmin=0, vmax=255)
             axes[block * self.examples + count // 2].set_title(name, fontsize=8)
+
+
+def _measures(about: dict[str, Any]) -> str:
+    """How much of the trigger is to be seen, a line for each measure."""
+    if about["psnr"] is None:
+        return "no change"
+    return f"{about['psnr']:.1f} dB\nRMS {about['rms']:.1f}\nSSIM {about['ssim']:.3f}"
 
 
 def _names(about: dict[str, Any]) -> tuple[str, str]:
