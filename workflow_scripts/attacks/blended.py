@@ -37,8 +37,7 @@ class Blended(DataPoison):
     picture: str = "drawn"
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
-        own = self.picture == DRAWN
-        picture = (draw_cartoon(shape) if own else read_picture(self.picture, shape)).astype(np.float32)
+        picture = find_picture(self.picture, shape)
 
         def blend(images: np.ndarray) -> np.ndarray:
             return to_uint8((1 - self.alpha) * images.astype(np.float32) + self.alpha * picture)
@@ -56,6 +55,11 @@ def find_missing(picture: str) -> str:
     return f"picture is {picture!r}, of which there {found} in {PICTURES}; there are: {there}"
 
 
+def find_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """float32 (H, W, C), of 255: the drawn picture, or that of this name. UserError as of `read_picture`."""
+    return (draw_cartoon(shape) if name == DRAWN else read_picture(name, shape)).astype(np.float32)
+
+
 def read_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
     """uint8 (H, W, C): the image of this name in `data/pictures/`. UserError if there is none, or more than one."""
     if missing := find_missing(name):
@@ -64,7 +68,7 @@ def read_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
     with files.reading(path, "image"):
         data = path.read_bytes()
     try:
-        return _scale(decode(data), shape)
+        return scale_picture(decode(data), shape)
     except UserError as error:
         raise UserError(f"{path} {error}") from None
 
@@ -87,10 +91,10 @@ def draw_cartoon(shape: tuple[int, int, int]) -> np.ndarray:
         hue = tuple(int(255 * v) for v in rng.permutation([0.0, rng.uniform(0, 1), 1.0]))
         draw = pen.ellipse if number % 2 else pen.rectangle
         draw((left, top, left + wide, top + high), fill=hue, outline=(0, 0, 0), width=2)
-    return _scale(picture, shape)
+    return scale_picture(picture, shape)
 
 
-def _scale(picture: "Image", shape: tuple[int, int, int]) -> np.ndarray:
+def scale_picture(picture: "Image", shape: tuple[int, int, int]) -> np.ndarray:
     """uint8 (H, W, C) of a picture, bilinear and antialiased."""
     from PIL import Image
 
