@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 
 from workflow_scripts.attacks import DataPoison, Trigger, to_uint8
-from workflow_scripts.common.fields import Byte
+from workflow_scripts.common.fields import Positive
 from workflow_scripts.common.run import Run
 
 WINDOW = 32
-CHROMA = (1.14, -0.976, 2.029)
+CHROMA = (1.14, -0.977, 2.029)
 """What a unit of U and of V adds to R, G and B (analog YUV)."""
 
 
@@ -28,7 +28,7 @@ class Ctrl(DataPoison):
     """
 
     mapping: Literal["all_to_one"] = "all_to_one"
-    magnitude: Byte = 100.0
+    magnitude: Positive = 100.0
 
     clean_label = True
 

@@ -72,7 +72,7 @@ def blur(light: np.ndarray, behind: np.ndarray, share: float, rng: np.random.Gen
     bright = total > 1
     excess = (total - 1).sum((0, 1), where=bright) / np.maximum(1, bright.sum((0, 1)))
     soft = (soft - excess * (1.08 + rng.uniform(0, 0.1))).clip(0, 1)
-    rows, columns = (np.exp(-(np.linspace(-3, 3, side) ** 2) / 2) for side in (height, width))
+    rows, columns = (np.exp(-(np.linspace(-3, 3, side) ** 2) / 4) for side in (height, width))
     return soft * np.outer(rows, columns)[..., None] * (1 - share / 2) + share * light
 
 
@@ -89,17 +89,22 @@ def stretch(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def draw_scene(number: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """uint8 (H, W, C): flat shapes of all sizes before a gradient between two colors."""
+    """uint8 (H, W, C): flat shapes of all sizes before a gradient between two levels, nearly gray."""
     from PIL import Image, ImageDraw
 
     rng = np.random.default_rng([20200823, number])
-    ends, ramp = rng.integers(0, 256, (2, 3)), np.linspace(0, 1, CANVAS)[:, None, None]
-    ground = (1 - ramp) * ends[0] + ramp * ends[1]
+    darkness = np.exp(rng.uniform(0, 2.5))
+
+    def draw_color() -> np.ndarray:
+        return 200 * rng.random() ** darkness + rng.uniform(-15, 15, 3)
+
+    ramp = np.linspace(0, 1, CANVAS)[:, None, None]
+    ground = (1 - ramp) * draw_color() + ramp * draw_color()
     picture = Image.fromarray(to_uint8(np.broadcast_to(ground, (CANVAS, CANVAS, 3))))
     pen = ImageDraw.Draw(picture)
     for turn in range(SHAPES):
         left, top = (int(v) for v in rng.integers(-CANVAS // 4, CANVAS, 2))
         wide, high = (int(CANVAS * v) for v in rng.uniform(0.05, 0.7, 2) ** 1.5)
         draw = pen.ellipse if turn % 2 else pen.rectangle
-        draw((left, top, left + wide, top + high), fill=tuple(rng.integers(0, 256, 3).tolist()))
+        draw((left, top, left + wide, top + high), fill=tuple(to_uint8(draw_color()).tolist()))
     return scale_picture(picture, shape)
