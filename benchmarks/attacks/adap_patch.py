@@ -83,10 +83,8 @@ def read_overlay(folder: Path, name: str) -> Overlay:
     """A picture of theirs; where it has no mask, its black pixels are not shown."""
     picture = np.asarray(Image.open(folder / name).convert("RGB")).astype(np.float32)
     mask = folder / f"mask_{name}"
-    shown = (
-        np.asarray(Image.open(mask).convert("RGB"))[..., :1] > 0 if mask.exists() else picture.any(-1, keepdims=True)
-    )
-    return Overlay(picture, shown)
+    covered = np.asarray(Image.open(mask).convert("RGB")) if mask.exists() else picture
+    return Overlay(picture, np.asarray(covered.max(-1, keepdims=True) > 0))
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
