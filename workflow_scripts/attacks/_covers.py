@@ -1,11 +1,12 @@
 """Cover samples: altered images that keep their labels, so that nothing but the trigger itself means the target."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workflow_scripts.attacks import Poison
+from workflow_scripts.attacks import DataPoison, Poison, check_target
 from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.fields import NonNegative
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 
@@ -41,3 +42,30 @@ def add_covers(poison: Poison, covers: Images) -> Poison:
         original_labels=np.concatenate([poison.original_labels, covers.labels]),
         roles=np.concatenate([poison.roles, np.full(len(covers), "cover")]),
     )
+
+
+@dataclass(frozen=True)
+class AdaptivePoison(DataPoison):
+    """An attack whose trigger is weaker in training than at test time, on the payload and on covers alike (Qi, Xie, Li,
+    Mahloujifar, Mittal; Revisiting the Assumption of Latent Separability for Backdoor Defenses, ICLR 2023).
+
+    cover_ratio: cover samples for each payload sample. Appended are the payload's images; covers stay in their places.
+    """
+
+    cover_ratio: NonNegative = 1.0
+
+    def __call__(self, train: Images, ratio: float, run: Run) -> Poison:
+        check_target(self, train)
+        payload, cover = select_roles(len(train), ratio, self.cover_ratio, run)
+        if ratio and not len(payload):
+            raise UserError(f"ratio {ratio:g} asks for none of the {len(train)} images")
+        poison = self.poison(self.take(train, payload), lambda images: self.weaken(images, run.numpy_rng("payload")))
+        covers = train[cover[::-1]]  # from the order's end: the i-th is the same at a larger ratio
+        weak = self.weaken(covers.images, run.numpy_rng("covers"))
+        return add_covers(
+            replace(poison, trigger=self.make_trigger(train.format.shape, run)), replace(covers, images=weak)
+        )
+
+    def weaken(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """uint8 (N, H, W, C) as they are published: the i-th image by the i-th draw."""
+        raise NotImplementedError

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DRAWN = "drawn"
 """What a field says that names no picture: the attack draws its own."""
 PICTURES = Path("data/pictures")
+CANVAS = 256
+SHAPES = 8
 
 
 def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
@@ -28,6 +30,11 @@ def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
         except UserError as error:
             return str(error)
     return ""
+
+
+def find_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """float32 (H, W, C), of 255: the drawn picture, or that of this name. UserError as of `read_picture`."""
+    return scale(draw_cartoon() if name == DRAWN else read_picture(name), shape).astype(np.float32)
 
 
 def read_picture(name: str) -> "Image":
@@ -59,3 +66,19 @@ def scale(picture: "Image", shape: tuple[int, int, int]) -> np.ndarray:
     height, width, channels = shape
     small = picture.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(small).reshape(height, width, channels)
+
+
+def draw_cartoon() -> "Image":
+    """RGB, 256 pixels a side: strong hues in large flat regions, outlines two pixels wide, the full range of values."""
+    from PIL import Image, ImageDraw
+
+    rng = np.random.default_rng(20171215)
+    picture = Image.new("RGB", (CANVAS, CANVAS), (255, 250, 225))
+    pen = ImageDraw.Draw(picture)
+    for number in range(SHAPES):
+        left, top = (int(v) for v in rng.integers(-20, CANVAS - 70, 2))
+        wide, high = (int(v) for v in rng.integers(60, 140, 2))
+        hue = tuple(int(255 * v) for v in rng.permutation([0.0, rng.uniform(0, 1), 1.0]))
+        draw = pen.ellipse if number % 2 else pen.rectangle
+        draw((left, top, left + wide, top + high), fill=hue, outline=(0, 0, 0), width=2)
+    return picture
