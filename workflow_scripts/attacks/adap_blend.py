@@ -29,6 +29,8 @@ class AdaptiveBlend(AdaptivePoison):
     shown: PositiveShare = 0.5
     picture: str = "drawn"
 
+    pictures = ("picture",)
+
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
         picture = find_picture(self.picture, shape)
         return lambda images: blend(images, picture, np.float32(self.alpha))
