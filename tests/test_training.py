@@ -16,7 +16,7 @@ from workflow_scripts.networks import weights
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
-from workflow_scripts.training.inference import accuracy
+from workflow_scripts.training.inference import accuracy, iterate_batches
 from workflow_scripts.training.loader import Resident
 from workflow_scripts.training.loop import train
 from workflow_scripts.training.optimizers import SGD
@@ -148,3 +148,12 @@ def test_steps_import_neither_torchvision_nor_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("side", "most"), [(16, 500), (64, 500), (128, 125), (224, 40)])
+def test_large_images_are_asked_about_in_smaller_batches(side: int, most: int, untrained: Callable[[], Model]) -> None:
+    """As much memory at 224 pixels as at 64; all images, in their order."""
+    images = np.broadcast_to(np.arange(501, dtype=np.uint16)[:, None, None, None] % 256, (501, side, side, 1))
+    batches = list(iterate_batches(untrained(), images.astype(np.uint8)))
+    assert max(map(len, batches)) == most and sum(map(len, batches)) == 501
+    assert torch.cat([batch[:, 0, 0, 0] for batch in batches]).tolist() == [n % 256 for n in range(501)]

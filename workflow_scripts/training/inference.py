@@ -11,19 +11,24 @@ from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.loader import to_network
 
-BATCH = 500
+BATCH, LARGE = 500, 64
+"""Images asked together at most, and the side in pixels above which they are fewer: as many as take the same memory."""
 
 
 @torch.no_grad()
-def logits(model: Model, images: np.ndarray, size: int = BATCH) -> torch.Tensor:
-    """float32 (N, K) on the CPU for uint8 images (N, H, W, C), in evaluation mode, `size` images at a time."""
+def logits(model: Model, images: np.ndarray, size: int = 0) -> torch.Tensor:
+    """float32 (N, K) on the CPU for uint8 images (N, H, W, C), in evaluation mode, `size` images at a time, or as many
+    as memory is meant for."""
     model.eval()
     parts = [model(batch).float().cpu() for batch in iterate_batches(model, images, size)]
     return torch.cat(parts) if parts else torch.empty(0, len(model.format.classes))
 
 
-def iterate_batches(model: Model, images: np.ndarray, size: int = BATCH) -> Iterator[torch.Tensor]:
+def iterate_batches(model: Model, images: np.ndarray, size: int = 0) -> Iterator[torch.Tensor]:
     """uint8 (B, C, H, W) on the model's device; extracted features (B, D) as they are."""
+    if not size:
+        pixels = images.shape[1] * images.shape[2] if images.ndim == 4 else 1
+        size = min(BATCH, max(1, BATCH * LARGE**2 // pixels))
     starts = range(0, len(images), size)
     for start in report(starts, "asking about images: batch", len(starts)):
         yield to_network(torch.from_numpy(images[start : start + size])).to(model.mean.device)
