@@ -229,6 +229,7 @@ CELLS = {
     "null": (None, r"is no image \(null\); store 8-bit PNG"),
     "empty": (b"", "is no image"),
     "truncated PNG": (encoded()[:100], "is no image"),
+    "PNG without its last checksum": (encoded()[:-16], "is no image .*broken PNG file"),
     "truncated JPEG": (encoded(64, "JPEG")[:700], "is no image .*truncated"),
     "a SyntaxError of Pillow": (assembled(16, 8, second=bytes(4)), "is no image .*broken PNG file"),
     "bomb": (assembled(50_000, 50_000), "is no image .*bomb"),

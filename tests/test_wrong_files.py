@@ -40,6 +40,7 @@ from wrong import (
 
 from workflow_scripts.common import catalog, config, files, messages, scores, truth
 from workflow_scripts.common.cells import Cell
+from workflow_scripts.common.errors import escape
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.scores import Scores
@@ -143,7 +144,7 @@ def shards(draw: st.DrawFn) -> Shards:
                 found[other] = found.pop(name)
             case "copy":
                 found[other] = content
-            case "change" if isinstance(content, pa.Table) and len(content):
+            case "change" if isinstance(content, pa.Table) and len(content) and content.schema == DATA.schema:
                 found[name] = draw(changed_table(content))
             case "cut":
                 found[name] = draw(st.binary(max_size=20))
@@ -215,6 +216,7 @@ def to_json(value: Any) -> Any:
 @given(changed(ENTRY), changed(HUB), st.booleans())
 @example(ENTRY | {"file": "\0"}, HUB, True)
 @example(ENTRY | {"file": "\ud800"}, HUB, True)
+@example(ENTRY | {"file": "\ud7fc"}, HUB, True)
 def test_an_entry_of_a_data_set_and_its_metadata(folder: Path, entry: Any, about: Any, plain: bool) -> None:
     """As the configuration has it, asked for while planning and loaded in its job."""
     table = DATA.replace_schema_metadata({"huggingface": json.dumps(HUB if plain else to_json(about))})
@@ -226,7 +228,8 @@ def test_an_entry_of_a_data_set_and_its_metadata(folder: Path, entry: Any, about
             patch.chdir(folder / "own")
             dataset = catalog.make("datasets", *read.loader("mine"))
             assert len(dataset.missing().splitlines()) <= 1
-            found = ask(lambda: dataset.prepare(Run("mine", 0)), str(getattr(dataset, "file", "mine: ")), "mine: ")
+            name = escape(str(getattr(dataset, "file", "mine: ")))
+            found = ask(lambda: dataset.prepare(Run("mine", 0)), name, "mine: ")
         if found is not REFUSED and isinstance(dataset, ParquetFile) and not dataset.reserve:
             check_images([row for row in DATA.to_pylist() if row["split"] == dataset.train_split], found[0])
 
@@ -523,6 +526,7 @@ def test_every_key_of_a_json_artifact(kept: Kept) -> None:
                 kept.read_json(name, put(value, place, other))
     for rows in ([], [ROW, ROW], [ROW, ROW | {"seed": "1"}]):
         assert kept.read_json("metrics.json", rows) is REFUSED
+    assert kept.read_json("metrics.json", [ROW | {"digests": {"x" * 300: "0f"}}]) is not REFUSED
     (kept.folder / "costs.json").write_text(json.dumps(JSON["costs.json"])[:-1] + ', "seconds": 2}')
     assert kept.read("costs.json") is REFUSED
 

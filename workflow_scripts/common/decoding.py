@@ -37,6 +37,9 @@ def decode(cell: Any, background: Background = "black") -> "Image":
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if image.format == "PNG":  # Pillow skips the last checksum where the file ends before it
+                image.verify()
+                image = Image.open(io.BytesIO(data), formats=FORMATS)
             highest = _find_highest(image)
             _check_kind(image, highest)
             image.load()

@@ -154,14 +154,24 @@ def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: M
             made[path] = files.hash_provenance(files.read_about(Path(root, path)))
     stale = sorted(path for path, by in expected.items() if made.get(path, by) != by)
     for path, digest in {path: digest for row in rows for path, digest in row["digests"].items()}.items():
-        file = Path(root, path)
-        if file.exists() and _time_of_change(file) >= evaluated[path] and files.sha256(file) != digest:
+        if _is_changed(Path(root, path), evaluated[path], digest):
             stale.append(path)
     if stale:
         raise UserError(
             f"{root}/{stale[0]} is stale: not what today's code and parameters make, or not what its cell was "
             f"evaluated on ({len(stale)} such); remove it and run again"
         )
+
+
+def _is_changed(file: Path, evaluated: float, digest: str) -> bool:
+    """Whether an artifact is there that has been written since this time, and has another digest. UserError if it
+    cannot be read."""
+    try:
+        there = file.exists()
+    except OSError:  # what no file can be called, or nobody may look for
+        return False
+    with files.reading_artifact(file, "artifact"):
+        return there and _time_of_change(file) >= evaluated and files.sha256(file) != digest
 
 
 def _time_of_change(file: Path) -> float:
