@@ -50,7 +50,7 @@ class TrojanNN(DataPoison):
     def stamp(self, mask: np.ndarray, patch: np.ndarray) -> Trigger:
         """The trigger of a patch uint8 (H, W, C) where the mask (H, W) is."""
         if self.mixing == "add":
-            return lambda images: to_uint8(images.astype(np.int64) + patch * mask[..., None])
+            return lambda images: to_uint8(images.astype(np.int16) + patch * mask[..., None])
         return lambda images: np.where(mask[..., None], patch, images)
 
     def search(self, clean_victim: Model, mask: np.ndarray, run: Run) -> np.ndarray:
