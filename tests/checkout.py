@@ -39,10 +39,11 @@ def shortened() -> dict[str, Any]:
     config = yaml.safe_load((HERE / "config.yaml").read_text())
     settings = config["settings"]["digits"]
     settings["models"]["preact_small"] |= {"width": 4, "epochs": 2, "lr": 0.05}
-    for name in catalog.list_methods("defenses"):
-        for field in catalog.describe("defenses", name).fields:
-            if field in ("epochs", "steps") or field.endswith("_epochs"):
-                settings["defenses"][name] = {**settings["defenses"].get(name, {}), field: 1}
+    for kind in ("defenses", "auxiliaries"):
+        for name in catalog.list_methods(kind):
+            for field in catalog.describe(kind, name).fields:
+                if field in ("epochs", "steps") or field.endswith("_epochs"):
+                    settings[kind][name] = {**settings[kind].get(name, {}), field: 1}
     return {**config, "studies": ["tiny"]}
 
 

@@ -46,11 +46,12 @@ def write():
 sys.settrace(watch)    # without line events: it is told of Python's calls only
 atexit.register(write)
 '''
-STUDY: dict[str, Any] = {  # each defense once, each kind of model, an attack of either kind; no more, for it is slow
+STUDY: dict[str, Any] = {  # each defense once, each kind of model, an attack of each kind; no more, for it is slow
     "grid": [
         TINY["grid"]
         | {"attack": "badnets", "defense": ["none", "fp", "tsbd", "anp", "fmp", "clp", "eigenguard", "hid", "filter"]},
         TINY["grid"] | {"attack": "wanet", "defense": ["none", "plain"]},
+        TINY["grid"] | {"attack": "ssba", "defense": "none"},
         TINY["grid"] | {"model": "probe+extractor~supervised", "attack": "badnets", "defense": ["none", "holder"]},
     ],
     "table": {"rows": "attack", "columns": ["model", "defense"]},
