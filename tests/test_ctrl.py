@@ -34,6 +34,8 @@ def test_it_does_not_wrap_around(run: Run) -> None:
         flat = np.full((1, 32, 32, 3), level, np.uint8)
         made = Ctrl().make_trigger((32, 32, 3), run)(flat).astype(int)
         assert np.abs(made - level).max() < 64 and (made != level).any()
+        wrapped = Ctrl(overflow="wrap").make_trigger((32, 32, 3), run)(flat).astype(int)
+        assert np.abs(wrapped - level).max() > 192, "but where it shall"
 
 
 def test_one_channel(run: Run) -> None:

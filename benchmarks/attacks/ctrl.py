@@ -37,6 +37,8 @@ def main(checkout: str, parquet: str) -> None:
         print(describe(f"{size} pixels", images, here, to_levels(cast)))
         inside = np.minimum(here, 255 - here).min(-1, keepdims=True) > 0
         kept = [np.where(inside, side, 0) for side in (images, here, to_levels(cast))]
+        wrapped = Ctrl(overflow="wrap").make_trigger((size, size, 3), RUN)(images)
+        print(describe(f"{size} pixels, `overflow: wrap`", images, wrapped, to_levels(cast)))
         print(describe(f"{size} pixels, where no value leaves 0 to 255", *kept))
 
 

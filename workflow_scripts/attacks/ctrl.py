@@ -21,14 +21,17 @@ class Ctrl(DataPoison):
     BackdoorBench trains a classifier on it, at a ratio of 0.05.
 
     magnitude: of 255, added to the middle and to the last coefficient of U and of V in each window of 32x32 pixels.
+    overflow: `clip` what leaves 0 to 255; `wrap` it around, as the official code and BackdoorBench do, who cast before
+    they clip: speckles, which are learned where the wave itself is not (benchmarks/attacks/ctrl.md).
 
-    Differences: clipped before the cast to whole gray levels, where the official code and BackdoorBench let values
-    wrap around. Larger images have several windows, where BackdoorBench has one, in which the trigger fades; smaller
-    ones have one of their size, at the same strength in gray levels. An image of one channel takes it in that.
+    Differences: clipped and rounded by default. Larger images have several windows, where BackdoorBench has one, in
+    which the trigger fades; smaller ones have one of their size, at the same strength in gray levels. An image of one
+    channel takes it in that.
     """
 
     mapping: Literal["all_to_one"] = "all_to_one"
     magnitude: Positive = 100.0
+    overflow: Literal["clip", "wrap"] = "clip"
 
     clean_label = True
 
@@ -37,7 +40,8 @@ class Ctrl(DataPoison):
         wave = self.magnitude * draw_waves(shape[0], shape[1])[..., None] * colors
 
         def add(images: np.ndarray) -> np.ndarray:
-            return to_uint8(images + wave)
+            values = images + wave
+            return to_uint8(values) if self.overflow == "clip" else values.astype(np.int64).astype(np.uint8)
 
         return add
 
