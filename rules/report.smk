@@ -1,24 +1,40 @@
 TABLES = {table.stem(study.name): (study, table) for study in STUDIES.values() for table in study.tables}
+PUBLISHED = "workflow_scripts/reporting/reported.csv"    # an input: an edit to it makes again what shows it
+
+
+def table_inputs(w):
+    """The study's metrics and, beside them, published numbers."""
+    study, table = TABLES[w.table]
+    published = {"published": PUBLISHED} if table.kind == "reported" else {}
+    return {"metrics": f"results/metrics/{study.name}.parquet", **published}
+
+
+def set_otherwise(w):
+    """Parameter: what the methods of a study are set to otherwise than by their own defaults, where a table says so."""
+    study, table = TABLES[w.table]
+    return PLAN.set_otherwise(study) if table.kind == "reported" else {}
 
 
 def figure_inputs(w):
-    """The analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
+    """The published numbers and the analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
     figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), STUDIES[w.study].cells
     if figure.traits.get("first_seed"):
         first = {}
         for cell in cells:
             first.setdefault(cell._replace(seed=""), cell)
         cells = list(first.values())
-    return {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
+    published = {"published": PUBLISHED} if "published" in figure.asks else {}
+    analyses = {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
+    return published | analyses
 
 
 rule tabulate:
-    input: lambda w: f"results/metrics/{TABLES[w.table][0].name}.parquet"
+    input: unpack(table_inputs)
     output: parquet="results/tables/{table}.parquet", csv="results/tables/{table}.csv",
             md="results/tables/{table}.md", tex="results/tables/{table}.tex"
     log: LOGS + "/tabulate/{table}.log"
     params: study=lambda w: TABLES[w.table][0].as_json(), kind=lambda w: TABLES[w.table][1].kind,
-            code=lambda w: fingerprint.of_step("tabulate")
+            otherwise=set_otherwise, code=lambda w: fingerprint.of_step("tabulate")
     script: "../workflow_scripts/tabulate.py"
 
 

@@ -15,6 +15,7 @@ from synthetic import SYNTHETIC
 from workflow_scripts.analyses import Measured
 from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Cell, Study
+from workflow_scripts.common.source import ROOT
 from workflow_scripts.evaluation.rows import axes_apart
 from workflow_scripts.reporting import plotting
 from workflow_scripts.reporting.panels import panels
@@ -28,6 +29,7 @@ def closed() -> Iterator[None]:
 
 
 FIGURES = catalog.list_methods("figures")
+PUBLISHED = ROOT / "reporting" / "reported.csv"
 
 
 def asks_of(figure: str) -> set[str]:
@@ -53,7 +55,8 @@ def draw(name: str, study: Study, folder: Path, hand: Hand | None = None) -> Fig
     for key in asked:
         make = None if key in SYNTHETIC else lambda i, key=key: measure(key, hand)
         inputs[key] = analyzed(study, key, folder, make)
-    figure = plotting.draw(name, {}, study, Inputs(metrics=write_metrics(study, folder, value), **inputs))
+    given = Inputs(metrics=write_metrics(study, folder, value), published=str(PUBLISHED), **inputs)
+    figure = plotting.draw(name, {}, study, given)
     figure.canvas.draw()
     return figure
 

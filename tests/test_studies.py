@@ -188,6 +188,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"table": {"rows": "colour"}}, r"no axis 'colour'; there are: dataset"),
     ({"table": {"kind": "pared"}}, r"table: no kind 'pared'; there are: cells, paired"),
     ({"table": {"kind": "paired"}}, r"one of kind paired, and no other, says `against`"),
+    ({"table": {"kind": "reported", "rows": "attack"}}, r"one of kind reported has no rows and columns to choose"),
     ({"table": {"against": "none"}}, r"one of kind paired, and no other, says `against`"),
     ({"table": {"kind": "paired", "against": "ft"}}, r"against 'ft', which is none of the columns; there are: none"),
     (
@@ -351,7 +352,7 @@ def test_a_broken_study_stops_no_other_that_a_pattern_matched(folder: Path) -> N
 
 
 def test_a_study_survives_the_way_to_its_script(folder: Path) -> None:
-    table = [{"rows": "attack"}, {"kind": "paired", "against": {"ft": {"epochs": 20}}}]
+    table = [{"rows": "attack"}, {"kind": "paired", "against": {"ft": {"epochs": 20}}}, {"kind": "reported"}]
     figure = ["heatmap", {"kind": "triggers", "examples": 2}]
     given: dict[str, Any] = {"title": "A title", "table": table, "figure": figure}
     study = read(folder, {"defense": ["none", {"ft": {"epochs": [20, 100]}}]}, **given)

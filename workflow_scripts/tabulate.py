@@ -2,7 +2,12 @@
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.jobs.step import step
-from workflow_scripts.reporting import tables
+from workflow_scripts.reporting import reported, tables
 
 with step(snakemake.threads, snakemake.log[0]):
-    tables.write(Study.from_json(snakemake.params.study), snakemake.params.kind, snakemake.input[0], snakemake.output)
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    study = Study.from_json(params.study)
+    if params.kind == "reported":
+        reported.write(study, inputs.metrics, inputs.published, params.otherwise, output)
+    else:
+        tables.write(study, params.kind, inputs.metrics, output)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from workflow_scripts.common import catalog, fingerprint
 from workflow_scripts.common.arguments import STEPS, architecture_axis, builds_network, find_reader
+from workflow_scripts.common.cells import Study
 from workflow_scripts.common.config import Config
+from workflow_scripts.common.fields import format_value
 
 
 class Need(NamedTuple):
@@ -93,6 +95,19 @@ class Planner:
     def code(self, step: str, w: Any) -> frozenset[fingerprint.Definition]:
         """Where the code of a job begins."""
         return self._job(step, w).code
+
+    def set_otherwise(self, study: Study) -> dict[str, dict[str, dict[str, list[str]]]]:
+        """By dataset, axis and the study's name, what its methods are set to otherwise than by their own defaults:
+        `lr=0.1`."""
+        found: dict[str, dict[str, dict[str, list[str]]]] = {}
+        for _, name in study.asked:
+            for axis in ("model", "attack", "defense"):
+                kind, spelling = catalog.KIND_OF_AXIS[axis], getattr(name, axis)
+                defaults = catalog.resolve(kind, catalog.method_name(spelling))
+                chosen = self._resolve(kind, spelling, name.dataset)
+                texts = [f"{key}={format_value(value)}" for key, value in chosen.items() if value != defaults[key]]
+                found.setdefault(name.dataset, {}).setdefault(axis, {})[spelling] = texts
+        return found
 
     def _job(self, step: str, w: Any) -> Planned:
         """The plan of a job; jobs that differ in other wildcards than those that name methods share it."""

@@ -20,7 +20,7 @@ FOLDER = Path("studies")
 AXES = tuple(axis for axis in Cell._fields if axis != "seed")
 NAME = r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*"
 PATTERN = r"[A-Za-z0-9_*?\[\]!-]+(/[A-Za-z0-9_*?\[\]!-]+)*"
-KINDS = ("cells", "paired")
+KINDS = ("cells", "paired", "reported")
 """The kinds of tables."""
 
 
@@ -147,6 +147,10 @@ def _read_table(raw: Any, asked: Sequence[Asked], config: Config) -> Table:
     if (kind == "paired") != ("against" in given):
         raise UserError("table: one of kind paired, and no other, says `against` which column the others are held")
     against = given.pop("against", [])
+    if kind == "reported" and given.keys() & {"rows", "columns"}:
+        raise UserError(
+            "table: one of kind reported has no rows and columns to choose: a line for each cell but its seed"
+        )
     table = Table(kind=kind, **{key: tuple(as_list(value, f"table: {key}")) for key, value in given.items()})
     for axis in as_list([*table.rows, *table.columns], "table: rows and columns"):
         if axis not in AXES:
@@ -155,7 +159,8 @@ def _read_table(raw: Any, asked: Sequence[Asked], config: Config) -> Table:
         if metric not in METRICS:
             raise UserError(f"table: no metric {show(metric)}; there are: {join_names(METRICS)}")
     names = [name for _, name in asked]
-    _check_places(table, names)
+    if kind != "reported":
+        _check_places(table, names)
     if kind == "paired":
         against = as_list(against, "table: against")
     return replace(table, against=_read_against(against, table, names, config))

@@ -82,7 +82,7 @@ def _block(
         yield whole
     else:
         for metric, lines in whole.frame.groupby(level=0, sort=False):
-            cuts = _cut([groups[row] for _, row in lines.index], LONGEST)
+            cuts = cut_groups([groups[row] for _, row in lines.index], LONGEST)
             for number, cut in enumerate(cuts):
                 yield replace(whole, heading=(*whole.heading, _number(metric, number, cuts)), frame=lines.iloc[cut])
 
@@ -99,7 +99,7 @@ def _turn(whole: Part, groups: Mapping[str, str]) -> Iterator[Part]:
             continue
         for metric in dict.fromkeys(frame.columns.get_level_values(0)):
             own = pd.DataFrame(lines[metric])
-            cuts = _cut([groups[row] for row in own.columns], WIDEST)
+            cuts = cut_groups([groups[row] for row in own.columns], WIDEST)
             for number, cut in enumerate(cuts):
                 yield replace(part, heading=(*part.heading, _number(metric, number, cuts)), frame=own.iloc[:, cut])
 
@@ -108,7 +108,7 @@ def _number(metric: object, number: int, cuts: Sequence[slice]) -> str:
     return f"{metric} ({number + 1} of {len(cuts)})" if len(cuts) > 1 else str(metric)
 
 
-def _cut(groups: Sequence[str], most: int) -> list[slice]:
+def cut_groups(groups: Sequence[str], most: int) -> list[slice]:
     """Where to cut rows of these groups so that there are at most so many in each part; whole groups where they fit."""
     starts = [0]
     for at in range(1, len(groups)):

@@ -1,7 +1,7 @@
 """What a reader must know beside the numbers of a table, in sentences."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from workflow_scripts.common.cells import Study, Table
 from workflow_scripts.evaluation.averages import Place
@@ -27,13 +27,20 @@ def write_notes(
         names = join_words([format_spelling(name) for name in table.against])
         each = ", each column to that of its own method" if len(table.against) > 1 else ""
         notes.append(f"It is the difference to {names} at the same victim and seed{each}, in points.")
-    if shown := {check for place in found for check in place.failed}:
-        legend = ", ".join(f"{mark} {check}" for check, mark in MARKS.items() if check in shown)
-        notes.append(f"Letters mark failed checks, with how many of the seeds where not all: {legend}.")
-    notes += _describe_averages(averaged)
-    if absent:
-        notes.append(f"The table is partial: {absent} of {len(study.cells)} cells have not been computed.")
+    notes += describe_marks({check for place in found for check in place.failed})
+    notes += [*_describe_averages(averaged), *describe_absent(study, absent)]
     return [note for note in notes if note]
+
+
+def describe_marks(failed: Collection[str]) -> list[str]:
+    """What the letters beside numbers mean, where there are failed checks."""
+    legend = ", ".join(f"{mark} {check}" for check, mark in MARKS.items() if check in failed)
+    return [f"Letters mark failed checks, with how many of the seeds where not all: {legend}."] if failed else []
+
+
+def describe_absent(study: Study, absent: int) -> list[str]:
+    """How many cells are missing, where there are any."""
+    return [f"The table is partial: {absent} of {len(study.cells)} cells have not been computed."] if absent else []
 
 
 def _setting(table: Table, rows: Sequence[Row]) -> str:

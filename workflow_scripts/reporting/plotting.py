@@ -14,6 +14,7 @@ from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study, cell_of
 from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.rows import name_axes, name_references, name_rows, rename_defenses
+from workflow_scripts.reporting.published import read_published
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 """Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
@@ -30,7 +31,7 @@ STYLE: Any = {
 
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:
     """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
-    undefended and the clean models), and analyses."""
+    undefended and the clean models), published numbers, and analyses."""
     name = catalog.method_name(spelling)
     rows = files.read_table(inputs.metrics, SCHEMA)[0].to_pylist()
     given: dict[str, Any] = {
@@ -39,6 +40,8 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
         "references": name_references(study, rows),
     }
     asked = catalog.describe("figures", name).asks
+    if "published" in asked:
+        given["published"] = read_published(inputs.published)
     for analysis in asked:
         if analysis in catalog.list_methods("analyses"):
             paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]

@@ -38,10 +38,17 @@ def write(study: Study, kind: str, metrics: str, output: Any) -> None:
     title, lowest = (f"{study.title}: differences", -1.0) if kind == "paired" else (study.title, 0.0)
     parts = lay_out(found, defenses, controls, corner, lambda place: format_place(place, lowest))
     files.write_table(output.parquet, to_long_table(found), {"study": study.name})
+    write_texts(output, title, table.stem(study.name), to_wide_frame(found, [*defenses, *controls]), parts, notes)
+
+
+def write_texts(
+    output: Any, title: str, stem: str, wide: pd.DataFrame, parts: Sequence[Part], notes: Sequence[str]
+) -> None:
+    """Write a table for people as `output.csv`, `.md` and `.tex`. stem: what its files are called."""
     for path, text in (
-        (output.csv, to_wide_frame(found, [*defenses, *controls]).to_csv(index=False)),
+        (output.csv, wide.to_csv(index=False)),
         (output.md, to_markdown(title, parts, notes)),
-        (output.tex, to_latex(title, table.stem(study.name), parts, notes)),
+        (output.tex, to_latex(title, stem, parts, notes)),
     ):
         with files.writing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
