@@ -1,6 +1,6 @@
 """ASR and ACC over defense and attack."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -15,6 +15,8 @@ from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import estimate
 from workflow_scripts.reporting.panels import CONDITION, condition_axes, finish, panels, wrap_label
 
+LETTER = 0.08
+"""Inches that a letter of a label takes."""
 METRICS = {"asr": "ASR (%), low is good", "acc": "ACC (%), high is good"}
 
 
@@ -33,7 +35,7 @@ class HeatMap:
         across, down = (1, 2) if stacked else (2, 1)
         size = (
             3.4 + across * max(2.2, 0.56 * len(attacks)),
-            1.6 + down * (0.27 * sum(heights) + 0.5 * len(heights)),
+            1.6 + down * (0.27 * sum(heights) + (0.5 + LETTER * _upright_letters(attacks)) * len(heights)),
         )
         ratios = [height + 1.5 for _ in range(down) for height in heights]
         figure, grid = plt.subplots(
@@ -73,10 +75,15 @@ def _panel(axis: Axes, rows: Sequence[Row], metric: str, attacks: Sequence[str],
     if any(controls.values()) and not all(controls.values()):
         axis.axhline(sum(not control for control in controls.values()) - 0.5, color="white", linewidth=5)
     labels = [wrap_label(attack) for attack in attacks]
-    short = max(len(line) for label in labels for line in label.splitlines()) <= 8
-    axis.set_xticks(range(len(attacks)), labels, rotation=0 if short else 90, fontsize=8)
+    axis.set_xticks(range(len(attacks)), labels, rotation=90 if _upright_letters(attacks) else 0, fontsize=8)
     axis.set_yticks(range(len(defenses)), [format_spelling(name) for name in defenses], fontsize=8)
     for label, name in zip(axis.get_yticklabels(), defenses, strict=False):
         label.set_fontstyle("italic" if controls[name] else "normal")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
+
+
+def _upright_letters(attacks: Iterable[str]) -> int:
+    """How many letters the longest label has that stands upright below its column; 0 where all labels lie."""
+    longest = max(len(line) for attack in attacks for line in wrap_label(attack).splitlines())
+    return longest if longest > 8 else 0
