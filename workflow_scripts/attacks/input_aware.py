@@ -77,16 +77,18 @@ class InputAware(Implant):
         for epoch in range(self.mask_epochs):
             passed = sum(epoch >= share * self.mask_epochs for share in MILESTONES)
             for pair in report(zip(first, second, strict=True), "mask: batch", len(first)):
-                images = [batch.images.float() / 255 for batch in pair]
-                masks = [trigger.make_masks(some) for some in images]
-                apart = lack_of_diversity(trigger.distance(*images), root_mean_square(masks[0] - masks[1]))
-                loss = self.density_weight * F.relu(masks[0] - self.density).mean() + self.diversity_weight * apart
+                loss = self.mask_loss(trigger, *(batch.images.float() / 255 for batch in pair))
                 adam.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 adam.step(self.generator_lr / 10**passed)
-            covered = float(masks[0].detach().mean())
-            run.log("epoch", phase="mask", epoch=epoch, loss=float(loss.detach()), density=covered)
-            clock.tell(epoch + 1, f"loss {loss:.4f}", f"{100 * covered:.2f} % covered")
+            run.log("epoch", phase="mask", epoch=epoch, loss=float(loss.detach()))
+            clock.tell(epoch + 1, f"loss {loss:.4f}")
+
+    def mask_loss(self, trigger: InputAwareTrigger, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """A scalar, of pairs of images (B, C, H, W) in [0, 1]."""
+        masks = [trigger.make_masks(images) for images in (first, second)]
+        apart = lack_of_diversity(trigger.distance(first, second), root_mean_square(masks[0] - masks[1]))
+        return self.density_weight * F.relu(masks[0] - self.density).mean() + self.diversity_weight * apart
 
     def _make_step(
         self, model: Model, trigger: InputAwareTrigger, data: Resident, choose: Choose, recipe: Recipe, run: Run
