@@ -36,7 +36,8 @@ class InputAware(Implant):
     and after four fifths of its epochs. gradients: `accumulated`, as official code never zeroes the second one's.
     training: `paper` for a constant learning rate; the augmentation is the model's own.
 
-    Difference: the victim has all epochs of its recipe; BackdoorBench takes the mask's 25 off its 100.
+    Difference: the victim has all epochs of its recipe; BackdoorBench takes the mask's 25 off its 100, and its networks
+    end in a hyperbolic tangent more than the authors' code and these (benchmarks/attacks/input_aware.md).
     """
 
     cover_ratio: NonNegative = 1.0
@@ -68,7 +69,7 @@ class InputAware(Implant):
         return lambda images: trigger.change(images, images), cover
 
     def _train_mask(self, trigger: InputAwareTrigger, data: Resident, recipe: Recipe, run: Run) -> None:
-        """Section 3.3: masks of images far apart are to be far apart, and small."""
+        """Masks of images far apart are to be far apart, and small."""
         augment, shifts = crop_and_flip(recipe), run.torch_rng("mask/augmentation")
         orders = (run.torch_rng(f"mask/order {number}") for number in (1, 2))
         first, second = (Loader(data, recipe.batch_size, order, augment, shifts) for order in orders)
@@ -93,7 +94,7 @@ class InputAware(Implant):
     def _make_step(
         self, model: Model, trigger: InputAwareTrigger, data: Resident, choose: Choose, recipe: Recipe, run: Run
     ) -> Step:
-        """The loss of equation 6; its accuracy is of the batch as triggered."""
+        """Cross-entropy of the batch as triggered, of which its accuracy is too, and the diversity loss."""
         augment, shifts, stream = crop_and_flip(recipe), run.torch_rng("sources/augmentation"), run.torch_rng("sources")
 
         def step(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
