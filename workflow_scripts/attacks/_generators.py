@@ -102,5 +102,6 @@ def root_mean_square(values: torch.Tensor) -> torch.Tensor:
 
 
 def lack_of_diversity(images: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
-    """Equation 5, a scalar: how far apart two images of a pair are (B,), by how far apart is what is made of them."""
+    """The diversity loss, a scalar: how far apart the images of pairs are (B,), by how far apart is what is made of
+    them."""
     return (images / (made + EPSILON)).mean()

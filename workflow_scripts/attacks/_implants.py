@@ -107,12 +107,11 @@ class Implant(DataPoison):
         return relabelled
 
     def _choose_first(self, count: int, ratio: float, run: Run) -> Choose:
-        """For `choice: batch`. What is left over of a batch's share counts as often as the number of its last image
-        allows."""
+        """For `choice: batch`. A batch's last image decides whether what its share leaves over is rounded up."""
         luck = torch.rand(count, generator=run.torch_rng("left over"))
 
         def choose(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            size, left = len(positions), float(luck[positions[-1]])
+            size, left = len(positions), float(luck[int(positions[-1])])
             payload = int(ratio * size + left)
             cover = int(self.cover_ratio * payload + self.cover_share * size + left)
             rows = torch.arange(size, device=positions.device)
