@@ -45,9 +45,12 @@ def victim(w, **changed):
     return Kept.of(step, VICTIM + "/victim.safetensors", w, **changed)
 
 
+CLEAN = {"attack": "none", "ratio": "0"}
+
+
 def clean_victim(w, own):
     """The clean model, of the cell's architecture or of the one that a method names as its surrogate."""
-    return victim(w, attack="none", ratio="0", model=own.get("surrogate") or w.model)
+    return victim(w, **CLEAN, model=own.get("surrogate") or w.model)
 
 
 def retrained(w):
@@ -61,12 +64,13 @@ def evaluated_model(w):
     return KEPT[stands_for](w, {})[0] if stands_for else Kept.of("defend", DEFENSE + "/model.safetensors", w)
 
 
-def auxiliary(w, spelling):
-    """An auxiliary of this cell: beside what the attacker published, if that is what it is trained on."""
+def auxiliary(w, spelling, **changed):
+    """An auxiliary of these wildcards but for what is changed: beside what the attacker published, if that is what it
+    is trained on."""
     described = catalog.describe("auxiliaries", catalog.method_name(spelling))
     folder = POISONED_AUXILIARY if "poisoned_train" in described.asks else AUXILIARY
     seed = {"seed": "0"} if described.traits["seedless"] else {}
-    return Kept.of("train_auxiliary", folder + "/model.safetensors", w, auxiliary=spelling, **seed)
+    return Kept.of("train_auxiliary", folder + "/model.safetensors", w, auxiliary=spelling, **seed, **changed)
 
 
 KEPT = {  # an argument -> the files that it is read from, of the wildcards and the fields of the method that asks
@@ -92,7 +96,7 @@ NAMED = {  # the same of what a field of the method names, by its kind
 def files_of(need, w):
     """The files of one argument of a job."""
     if need.kind:
-        return [NAMED[need.kind](w, need.fields[need.name])]
+        return [NAMED[need.kind](w, need.fields[need.name], **(CLEAN if need.clean else {}))]
     return KEPT[need.name](w, need.fields) if need.name in KEPT else []
 
 

@@ -118,6 +118,13 @@ def is_implant(attack: str) -> bool:
     return "model" in describe("attacks", method_name(attack)).asks
 
 
+def is_clean_model(argument: str, defense: str) -> bool:
+    """Whether an argument of this name is the clean model: by itself, or as what a control of this spelling left."""
+    if argument == "defended" and defense:
+        argument = describe("defenses", method_name(defense)).traits["stands_for"]
+    return argument == "clean_victim"
+
+
 def parse_spelling(spelling: str) -> tuple[str, dict[str, str]]:
     """A method and the hyper-parameters that its spelling gives."""
     method, *pairs = spelling.split("+")

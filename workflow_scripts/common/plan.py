@@ -2,7 +2,7 @@
 writes into the metadata of what it makes. The rules ask here; no job does."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, NamedTuple
@@ -15,13 +15,14 @@ from workflow_scripts.common.fields import format_value
 
 
 class Need(NamedTuple):
-    """An argument of a job: the key of its input, its own name, what a field names (nothing where none does), and the
-    hyper-parameters of the method that asks."""
+    """An argument of a job: the key of its input, its own name, what a field names (nothing where none does), the
+    hyper-parameters of the method that asks, and whether it is what the clean model stands on."""
 
     key: str
     name: str
     kind: str
     fields: dict[str, Any]
+    clean: bool = False
 
 
 class Wildcards:
@@ -130,15 +131,23 @@ class Planner:
         methods = [(kind, name)]
         if rule.axis != "defense" and asked.keys() & {"defense", "defended"}:  # a model may carry the wrapper of one
             methods.append(("defenses", self.method("defense", w)[0]))
-        for axis in dict.fromkeys(architecture_axis(rule.axis, key, own) for key in asked if builds_network(key)):
+        for axis, clean in self._networks(rule.axis, asked, own, w):
             architecture, params[axis] = self._architecture(axis, own, w)
             methods.append(("models", architecture))
             below = catalog.describe("models", architecture).named
             needs = [need for need in needs if not (need.kind and axis == rule.axis)]
-            needs += [Need(f"{axis}_{key}", key, below[key], params[axis]) for key in below]
+            needs += [Need(f"{'clean_' * clean}{axis}_{key}", key, below[key], params[axis], clean) for key in below]
         methods += [part for need in needs if need.kind == "auxiliaries" for part in self._auxiliary(need, dataset)]
         readers = tuple(find_reader(need.name, need.kind) for need in needs)
         return Planned(tuple(needs), frozenset(fingerprint.find_roots(step, *methods, readers=readers)), params)
+
+    def _networks(self, asker: str, asked: Iterable[str], own: dict[str, Any], w: Any) -> dict[tuple[str, bool], None]:
+        """The architectures that are built for these arguments, by axis, each also as the clean model's."""
+        found: dict[tuple[str, bool], None] = {}
+        for key in filter(builds_network, asked):
+            clean = catalog.is_clean_model(key, getattr(w, "defense", ""))
+            found[architecture_axis(asker, key, own), clean] = None
+        return found
 
     def _architecture(self, axis: str, own: dict[str, Any], w: Any) -> tuple[str, dict[str, Any]]:
         if axis == "model":

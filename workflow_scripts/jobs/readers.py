@@ -57,7 +57,7 @@ def network(job: Job, name: str) -> "Model":
     from workflow_scripts.networks import weights
 
     axis, architecture, params = _architecture(job, name)
-    return weights.load(job.inputs[name], architecture, params, job.run.device, _extractor(job, axis))
+    return weights.load(job.inputs[name], architecture, params, job.run.device, _extractor(job, name, axis))
 
 
 def untrained(job: Job, name: str) -> "Model":
@@ -67,7 +67,7 @@ def untrained(job: Job, name: str) -> "Model":
     axis, architecture, params = _architecture(job, name)
     with files.reading_artifact(job.inputs[name], "Parquet"):
         form = ImageFormat.from_json(files.read_about(job.inputs[name]))
-    return weights.build(architecture, params, form, job.run, _extractor(job, axis))
+    return weights.build(architecture, params, form, job.run, _extractor(job, name, axis))
 
 
 def auxiliary(job: Job, name: str) -> "Model":
@@ -102,10 +102,13 @@ def _architecture(job: Job, name: str) -> tuple[str, str, Mapping[str, Any]]:
     return axis, catalog.method_name(spelling), job.made["params"][axis]
 
 
-def _extractor(job: Job, axis: str) -> "Extractor | None":
-    """The frozen network that an architecture stands on, where it has one."""
-    if f"{axis}_extractor" not in job.inputs:
+def _extractor(job: Job, name: str, axis: str) -> "Extractor | None":
+    """The frozen network that the architecture of an argument stands on, where it has one: of the clean model, the one
+    that was trained on clean images."""
+    clean = catalog.is_clean_model(name, job.wildcards.get("defense", ""))
+    key = f"{'clean_' * clean}{axis}_extractor"
+    if key not in job.inputs:
         return None
     from workflow_scripts.networks.model import Extractor
 
-    return Extractor(auxiliary(job, f"{axis}_extractor"))
+    return Extractor(auxiliary(job, key))
