@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -241,3 +242,16 @@ def test_a_large_grid_is_planned_without_torch(tmp_path: Path) -> None:
     grid = {**TINY["grid"], "attack": attacks, "defense": defenses, "seed": [0, 1, 2, 3, 4]}
     (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
     assert planned(folder)["defend"] == 10 * 20 * 5
+
+
+def test_a_clean_head_stands_on_the_extractor_of_clean_images(tmp_path: Path) -> None:
+    folder = copy_of_checkout(tmp_path)
+    model = "probe+extractor~simclr_poisoned"
+    grid = {**TINY["grid"], "model": model, "attack": "badnets", "defense": ["none", "clean"]}
+    (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, "grid": grid}))
+    plan = snakemake(folder, "-n", "--quiet", "host").split("\nrule ")
+    for defense, attack in (("none", "badnets/ratio~0.1"), ("clean", "none/ratio~0")):
+        place = f"badnets/ratio~0.1/seed~0/{model}/{defense}/metrics.json"
+        (job,) = (job for job in plan if job.startswith("evaluate:") and place in job)
+        read = re.findall(r"digits/(\S+)/auxiliaries/simclr_poisoned/model", job.partition("output:")[0])
+        assert set(read) == {f"{attack}/seed~0"}
