@@ -94,8 +94,8 @@ SINGLE = {
     "ctrl": "clipped, of 200, 400, 600 and 800 the least that implants at each seed asked (benchmarks/attacks/ctrl.md)",
     "lc": "with corners of three pixels ASR at seed 10 is 1, 11 and 34 at eps 8, 32 and 64; with four, at 64, it is 98",
     "universal": "as strong as it takes to change the clean model's answers",
-    "eigenguard_adaptive": "at eps 8 the filtered network gets 62 to 95 % of the noisy class right at seeds 10 to 12, at "
-    "16 it gets 0 to 12",
+    "eigenguard_adaptive": "at eps 8 the filtered network gets 62 to 95 % of the noisy class right at seeds 10 to 12, "
+    "at 16 it gets 0 to 12",
     "robust": "`eps` half of lc's; eight epochs of three steps take a quarter of a minute",
     "eigenguard": "those of the defense",
     "stego": "of 100 bits in 16x16 pixels 74 % are read after as many steps, and hiding begins at 90 %; half the width "
