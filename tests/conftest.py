@@ -151,6 +151,12 @@ def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: 
     return handed
 
 
+def has_features(auxiliary: str) -> bool:
+    """Whether an auxiliary is a classifier, on whose features something may stand."""
+    backbone = catalog.resolve("auxiliaries", auxiliary)["backbone"]
+    return bool(catalog.describe("models", backbone).traits["classifies"])
+
+
 def poisoned(train: Images) -> Images:
     """The images as a BadNets attacker publishes them."""
     attack = catalog.make("attacks", "badnets", {"side": 3})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Hand, poisoned, quick, tiny
+from conftest import Hand, has_features, poisoned, quick, tiny
 
 from workflow_scripts.common import catalog, config
 from workflow_scripts.common.errors import UserError
@@ -149,6 +149,7 @@ TRAINABLE = [
     for name in catalog.list_methods(kind)
     if {*VICTIMS, "model"} & set(catalog.describe(kind, name).asks)
     and not catalog.describe(kind, name).traits.get("hub")
+    and (kind != "auxiliaries" or has_features(name))
 ]
 
 
