@@ -92,7 +92,9 @@ def test_an_auxiliary_trains_on_every_dataset(
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_messages_can_be_written_into_every_dataset(name: str, images_of: Callable[[str], Images], run: Run) -> None:
+def test_messages_can_be_written_into_every_dataset(
+    name: str, images_of: Callable[[str], Images], no_sums: None, run: Run
+) -> None:
     images = images_of(name)
     params = catalog.resolve("models", "stego", CONFIG.settings_of(SETS[name][0])) | {"bits": 4, "width": 4}
     model = weights.build("stego", params, images.format, run)
