@@ -100,7 +100,7 @@ SINGLE = {
     "eigenguard": "those of the defense",
     "stego": "of 100 bits in 16x16 pixels 74 % are read after as many steps, and hiding begins at 90 %; half the width "
     "is for time",
-    "stego_encoder": "half a minute of one core, with `lr`, `wait` and `ramp` for so few steps; the ramp ends at step 571",
+    "stego_encoder": "half a minute of one core; `lr`, `wait`, `ramp` for so few steps; the ramp ends at step 571",
 }
 """The same of single methods of these kinds."""
 
