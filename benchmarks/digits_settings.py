@@ -1,63 +1,33 @@
-"""Chooses the defenses' settings for digits by one rule that looks at no trigger, on seeds that no study reports.
-
-The rule: of at most six candidates for one field, from mild to aggressive, the last before the first whose loss of
-accuracy is, in the mean over attacks and seeds, more than 2 points; the method's own value where the mildest loses
-more already. Accuracy is asked of images that neither the victim nor the defense was given: like the defender's, they
-are taken out of the training set before anybody is handed it. The learning rate of fine-tuning is chosen first, by
-`ft`, and is that of all defenses that fine-tune; that of clean unlearning is the smallest at which it ends in time.
-What is set for digits by neither has its reason in REASONS.
+"""Chooses the defenses' settings for digits by the rule of `settings_rule`. What is set for digits by it in no way has
+its reason in REASONS.
 
     python -m benchmarks.digits_settings > benchmarks/digits_settings.md
 """
 
-import itertools
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing import get_context
-from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
-import yaml
-
-from workflow_scripts.common import catalog, config
+from benchmarks.settings_rule import (
+    CANDIDATES,
+    FINE_TUNED,
+    GIVEN,
+    RATIOS,
+    SEEDS,
+    TOLERANCE,
+    UNLEARN_EPOCHS,
+    Chosen,
+    Ended,
+    Loss,
+    Survey,
+    choose,
+    describe_unlearning,
+    mark,
+    mean_losses,
+    read_settings,
+)
+from workflow_scripts.common import catalog
 from workflow_scripts.common.fields import format_value
-from workflow_scripts.common.images import Images
-from workflow_scripts.common.run import Run
-from workflow_scripts.datasets.digits import Digits
-from workflow_scripts.jobs.step import step
-from workflow_scripts.networks import weights
-from workflow_scripts.networks.model import Model
-from workflow_scripts.techniques.unlearning import unlearn
-from workflow_scripts.training.inference import logits, predicted_class
-from workflow_scripts.training.loop import train as fit
 
-SEEDS = (10, 11, 12)
-RATIOS = {"none": 0.0, "badnets": 0.1, "blended": 0.1, "wanet": 0.1, "sig": 0.08}
-RESERVE = 0.3
-"""Of the training images: 404, which nobody trains on."""
-GIVEN = 269
-"""Of the reserved images those that a defender is given, as many as in the studies; the other 135 judge."""
-BATCH = 64
-TOLERANCE = 0.02
-CANDIDATES: dict[str, tuple[str, list[float]]] = {
-    "ft": ("lr", [0.01, 0.02, 0.05, 0.1, 0.2, 0.4]),
-    "fp": ("max_drop", [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]),
-    "clp": ("u", [5.0, 4.0, 3.5, 3.0, 2.5, 2.0]),
-    "anp": ("max_drop", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4]),
-    "abl": ("unlearn_lr", [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]),
-    "tsbd": ("n", [0.0, 0.05, 0.15, 0.3, 0.5, 0.7]),
-    "fmp": ("p", [1000, 64, 32, 16, 8, 4]),
-    "eigenguard": ("k", [50, 20, 10, 5, 2, 1]),
-    "hid": ("fraction", [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]),
-}
-FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning")
-"""They have the learning rate that `ft` has chosen."""
-UNLEARN_LRS = [1e-4 * 2**power for power in range(6)]
-UNLEARN_EPOCHS = 50
-UNLEARNING = ("tsbd", "unlearning")
-"""They have the `unlearn_lr` of clean unlearning."""
+ARCHITECTURE = "preact_small"
 
 REASONS = {
     "holdout_size": "five percent, as the papers have it, would be seven images of a class",
@@ -134,151 +104,15 @@ an ASR (the kept one had the higher); and the rule that a valley of Hölder cons
 summit came after a version without it had cut a third of a head at ripples, from a printout that also showed ASRs."""
 
 
-class Loss(NamedTuple):
-    """What one candidate costs of one victim's accuracy."""
-
-    defense: str
-    value: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What `ft` and clean unlearning have chosen before the others are asked."""
-
-    lr: float
-    unlearn_lr: float
-
-    def given_to(self, method: str) -> dict[str, float]:
-        """The fields of a method that are chosen by others."""
-        shared = {"lr": self.lr} if method in FINE_TUNED else {}
-        return shared | ({"unlearn_lr": self.unlearn_lr} if method in UNLEARNING else {})
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One victim, what a defender is given, and the images that judge."""
-
-    victim: Model
-    published: Images
-    given: Images
-    judge: Images
-    settings: dict[str, Any]
-    seed: int
-    architecture: str
-
-    def accuracy(self, model: Model) -> float:
-        """On the images that judge, asked in batches of the size that EigenGuard filters."""
-        return float((predicted_class(logits(model, self.judge.images, BATCH)) == self.judge.labels).mean())
-
-
 def main() -> None:
     """Print the tables as Markdown."""
-    with get_context("spawn").Pool(2) as pool:
-        first = _over_victims(pool, measure_shared)
-        losses = [loss for found, _ in first for loss in found]
-        ended = [ended for _, found in first for ended in found]
-        rates = [lr for lr in UNLEARN_LRS if all(done for rate, done in ended if rate == lr)]
-        chosen = Chosen(choose("ft", losses), rates[0])
-        losses += [loss for found in _over_victims(pool, measure, chosen) for loss in found]
-    print(describe(losses, ended, chosen))
+    stop = catalog.resolve("defenses", "tsbd")["stop_accuracy"]
+    print(describe(*Survey((ARCHITECTURE,), tuple(RATIOS), tuple(CANDIDATES), stop).conduct()))
 
 
-def _over_victims(pool: Any, function: Callable[..., Any], *given: Any) -> list[Any]:
-    jobs = [pool.apply_async(function, (attack, seed, *given)) for seed, attack in itertools.product(SEEDS, RATIOS)]
-    found = []
-    for number, job in enumerate(jobs, 1):
-        found.append(job.get())
-        print(f"{function.__name__}: {number} of {len(jobs)} victims", file=sys.stderr)
-    return found
-
-
-def choose(defense: str, losses: Sequence[Loss]) -> float:
-    """The last candidate before the first that loses too much; the method's own value where there is none."""
-    field, values = CANDIDATES[defense]
-    allowed = list(itertools.takewhile(lambda value: mean_loss(defense, value, losses) <= TOLERANCE, values))
-    return allowed[-1] if allowed else float(catalog.resolve("defenses", defense)[field])
-
-
-def mean_loss(defense: str, value: float, losses: Sequence[Loss]) -> float:
-    """The mean over the victims of what a candidate costs."""
-    return fmean(loss.loss for loss in losses if loss[:2] == (defense, value))
-
-
-def measure_shared(attack: str, seed: int) -> tuple[list[Loss], list[tuple[float, bool]]]:
-    """The losses of `ft`'s candidates on one victim, and at which learning rates clean unlearning ends in time."""
-    with step(threads=1):
-        scene, stop = set_scene(attack, seed), catalog.resolve("defenses", "tsbd")["stop_accuracy"]
-        return list(measure_losses(scene, "ft", {})), list(find_unlearned(scene, stop))
-
-
-def measure(attack: str, seed: int, chosen: Chosen) -> list[Loss]:
-    """The losses of every other defense's candidates on one victim."""
-    with step(threads=1):
-        scene = set_scene(attack, seed)
-        others = [defense for defense in CANDIDATES if defense != "ft"]
-        return [loss for defense in others for loss in measure_losses(scene, defense, chosen.given_to(defense))]
-
-
-def measure_losses(scene: Scene, defense: str, shared: dict[str, float]) -> Iterator[Loss]:
-    """Of each candidate, with the dataset's settings of the other fields."""
-    before = scene.accuracy(scene.victim)
-    state = {key: value.clone() for key, value in scene.victim.network.state_dict().items()}
-    field, values = CANDIDATES[defense]
-    for value in values:
-        run = Run("digits", scene.seed)
-        params = catalog.resolve("defenses", defense, scene.settings) | shared | {field: value}
-        arguments = {"victim": scene.victim, "holdout": scene.given, "poisoned_train": scene.published, "run": run}
-        arguments["model"] = build_network(scene.architecture, scene.published, scene.settings, run)
-        yield Loss(defense, value, before - scene.accuracy(call("defenses", defense, params, arguments)))
-        scene.victim.network.load_state_dict(state)
-        scene.victim.network.requires_grad_(True)
-
-
-def find_unlearned(scene: Scene, stop: float) -> Iterator[tuple[float, bool]]:
-    """Of each learning rate, whether clean unlearning comes down to the accuracy at which it ends, `stop`."""
-    for lr in UNLEARN_LRS:
-        run = Run("digits", scene.seed)
-        unlearn(scene.victim, scene.given, run, epochs=UNLEARN_EPOCHS, lr=lr, batch_size=BATCH, stop_accuracy=stop)
-        kept = [row["holdout_accuracy"] for row in run.rows if row["kind"] == "choice"]
-        yield lr, bool(kept) and kept[-1] <= stop
-
-
-def set_scene(attack: str, seed: int, architecture: str = "preact_small") -> Scene:
-    """Train the victim of an attack, a seed and an architecture on what is not reserved."""
-    settings, run, dataset = read_settings(), Run("digits", seed), Digits(reserve=RESERVE)
-    train, _, reserved = dataset.prepare(Run("digits", 0))
-    drawn = dataset.draw_holdout(train, reserved, run)
-    model = build_network(architecture, train, settings, run)
-    given = {"train": train, "ratio": RATIOS[attack], "run": run, "model": model}
-    poison = call("attacks", attack, catalog.resolve("attacks", attack, settings), given)
-    published = train.replace_rows(poison.altered)
-    if poison.victim is None:
-        fit(model, published, model.recipe, run)
-    return Scene(poison.victim or model, published, drawn[:GIVEN], drawn[GIVEN:], settings, seed, architecture)
-
-
-def read_settings() -> dict[str, Any]:
-    """The settings of digits in the project's configuration."""
-    return config.read(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))).settings_of("digits")
-
-
-def call(kind: str, name: str, params: dict[str, Any], given: dict[str, Any]) -> Any:
-    """Call a method with what its signature names."""
-    return catalog.make(kind, name, params)(**{key: given[key] for key in catalog.describe(kind, name).asks})
-
-
-def build_network(architecture: str, train: Images, settings: dict[str, Any], run: Run) -> Model:
-    """The untrained network of the seed."""
-    return weights.build(architecture, catalog.resolve("models", architecture, settings), train.format, run)
-
-
-def describe(losses: Sequence[Loss], ended: Sequence[tuple[float, bool]], chosen: Chosen) -> str:
+def describe(losses: Sequence[Loss], ended: Sequence[Ended], chosen: Chosen) -> str:
     """All that was found, as Markdown."""
-    parts = [INTRODUCTION, *_candidates(losses), UNLEARN_INTRODUCTION]
-    for lr in UNLEARN_LRS:
-        done = [end for rate, end in ended if rate == lr]
-        parts.append(f"| {lr:g} | {sum(done)} of {len(done)} | {_mark(lr == chosen.unlearn_lr)} |")
+    parts = [INTRODUCTION, *_candidates(losses), UNLEARN_INTRODUCTION, *describe_unlearning(ended, chosen)]
     return "\n".join([*parts, REASONS_INTRODUCTION, *_reasons(), NOT_BLIND])
 
 
@@ -287,14 +121,10 @@ def _candidates(losses: Sequence[Loss]) -> Iterator[str]:
     for defense, (field, values) in CANDIDATES.items():
         own, best = float(catalog.resolve("defenses", defense)[field]), choose(defense, losses)
         for value in values:
-            worst = max(loss.loss for loss in losses if loss[:2] == (defense, value))
-            costs = f"{100 * mean_loss(defense, value, losses):.2f} | {100 * worst:.2f}"
+            worst = max(loss.loss for loss in losses if (loss.defense, loss.value) == (defense, value))
+            costs = f"{100 * mean_losses(defense, value, losses)[ARCHITECTURE]:.2f} | {100 * worst:.2f}"
             shown = f"{value:g}{' (its own)' if value == own else ''}"
-            yield f"| {defense} | {field} | {shown} | {costs} | {_mark(value == best)} |"
-
-
-def _mark(chosen: bool) -> str:
-    return "**yes**" if chosen else ""
+            yield f"| {defense} | {field} | {shown} | {costs} | {mark(value == best)} |"
 
 
 def _reasons() -> Iterator[str]:
