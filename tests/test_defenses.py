@@ -130,10 +130,10 @@ def test_anp_never_prunes_below_its_tolerance(defend: Defend, digits: tuple[Imag
 def test_the_first_threshold_that_loses_accuracy_ends_anps_search(
     defend: Defend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflow_scripts.defenses import anp
+    from workflow_scripts.units import masks
 
     kept = iter((1.0, 1.0, 0.99, 0.5, 1.0, 1.0))  # the victim's, then those of 0, 0.05, 0.1, …
-    monkeypatch.setattr(anp, "accuracy", lambda *_: next(kept))
+    monkeypatch.setattr(masks, "accuracy", lambda *_: next(kept))
     _, run = defend("anp", catalog.make("defenses", "anp", {"steps": 1}))
     assert [row["value"] for row in run.rows if row["kind"] == "choice"] == pytest.approx([0, 0.05, 0.1])
     assert {row["pruned"] for row in run.rows if row["kind"] == "unit"} == {False}, "no mask has fallen below 0.05"

@@ -20,6 +20,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "fmp": {"p": 4},
     "fp": {},
     "holder": {"rule": "top", "share": 0.2},
+    "rnp": {"unlearn_lr": 0.05, "recover_epochs": 5, "lr": 50.0, "max_drop": 1.0, "batch_size": 32},
     "tsbd": {"unlearn_epochs": 2},
 }
 WITHIN = ("clp", "fmp", "holder")

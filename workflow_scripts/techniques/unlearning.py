@@ -1,17 +1,20 @@
 """Clean unlearning: gradient ascent on the loss of images that a model knows."""
 
 import copy
+import math
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import extract_features, logits, predicted_class
-from workflow_scripts.training.loop import Loss, train
+from workflow_scripts.training.loader import Batch
+from workflow_scripts.training.loop import Loss, Step, make_step, train
 
 
 def unlearn(
@@ -23,16 +26,23 @@ def unlearn(
     lr: float = 1e-4,
     batch_size: int = 256,
     stop_accuracy: float = 0.1,
+    weight_decay: float = 0.0,
+    max_norm: float = math.inf,
+    shuffled: bool = False,
+    online: bool = False,
 ) -> Model:
     """A copy of the model after gradient ascent on the cross-entropy of `data`, until the accuracy there, asked in
-    evaluation mode after each epoch, is at most `stop_accuracy` (stage 1; the defaults are the official code's).
+    evaluation mode after each epoch, is at most `stop_accuracy` (TSBD, stage 1; the defaults are its official code's).
 
     Batches come in the order of the data, with the recipe's augmentation; so do the images that are asked about. Each
     accuracy is logged. In float32: the steps are small. Of an ascent that ends in answers that are not finite, the
     weights of the last epoch before are returned, and the run notes it.
+
+    max_norm: longer gradients, of all parameters together, are shortened to it. online: the accuracy is that of the
+    epoch's batches, each answered before its step, in place of another question.
     """
     recipe = replace(model.recipe, epochs=epochs, lr=lr, batch_size=batch_size, schedule="constant")
-    recipe = replace(recipe, momentum=0.9, nesterov=False, weight_decay=0.0)
+    recipe = replace(recipe, momentum=0.9, nesterov=False, weight_decay=weight_decay)
     ascending, data = in_float32(model), extract_features(model, data, recipe)
     augment, shifts = crop_and_flip(recipe), run.torch_rng("unlearning/asked")
     aside = replace(run, notes={})  # `diverged` would be said of the defended model, which is another one
@@ -47,12 +57,27 @@ def unlearn(
         finite.update(copy.deepcopy(ascending.network.state_dict()))
         done += 1
         kept = float((predicted_class(outputs) == data.labels).mean())
+        kept = aside.rows[-1]["accuracy"] if online else kept
         run.log("choice", name="unlearning epochs", value=done, holdout_accuracy=kept)
         return kept <= stop_accuracy
 
-    ascent: Loss = lambda outputs, labels: -F.cross_entropy(outputs, labels)  # noqa: E731
-    train(ascending, data, recipe, aside, phase="unlearning", loss=ascent, until=stop, shuffled=False)
+    step = make_ascent(ascending, max_norm)
+    train(ascending, data, recipe, aside, phase="unlearning", step=step, until=stop, shuffled=shuffled)
     if "diverged" in aside.notes:
         run.note(unlearning=f"not finite after epoch {done}, whose weights are compared")
     ascending.network.load_state_dict(finite)
     return ascending
+
+
+def make_ascent(model: Model, max_norm: float) -> Step:
+    """The step of gradient ascent on the cross-entropy, its gradient shortened to `max_norm` where it is longer."""
+    ascent: Loss = lambda outputs, labels: -F.cross_entropy(outputs, labels)  # noqa: E731
+    ordinary = make_step(model, ascent)
+
+    def step(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        made = ordinary(batch)
+        if max_norm < math.inf:
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+        return made
+
+    return step
