@@ -16,14 +16,16 @@ from workflow_scripts.units.selection import select_units
 
 FIELDS: dict[str, dict[str, Any]] = {
     "anp": {"max_drop": 1.0, "steps": 30, "eps": 2.0, "lr": 0.5},
+    "bnp": {"u": 1.0},
     "clp": {"u": 1.0},
+    "ep": {"u": 1.0, "samples": 400},
     "fmp": {"p": 4},
     "fp": {},
     "holder": {"rule": "top", "share": 0.2},
     "rnp": {"unlearn_lr": 0.05, "recover_epochs": 5, "lr": 50.0, "max_drop": 1.0, "batch_size": 32},
     "tsbd": {"unlearn_epochs": 2},
 }
-WITHIN = ("clp", "fmp", "holder")
+WITHIN = ("bnp", "clp", "ep", "fmp", "holder")
 """Those that compare the units of a layer only."""
 
 

@@ -8,8 +8,9 @@ from workflow_scripts.common.fields import NonNegative
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import Defense
 from workflow_scripts.networks.model import Model
-from workflow_scripts.units.layers import Segment, UnitLayer, kernel_matrices, log_units, norm_gain, unit_layers
-from workflow_scripts.units.selection import Selection, select_units
+from workflow_scripts.units.layers import Segment, UnitLayer, kernel_matrices, norm_gain, unit_layers
+from workflow_scripts.units.outliers import prune_outliers
+from workflow_scripts.units.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,10 @@ class ChannelLipschitzPruning(Defense):
     selection: Selection = "own"
 
     def __call__(self, victim: Model, run: Run) -> Model:
-        found = {layer.name: layer for layer in unit_layers(victim)}
-        bounds = {name: lipschitz_bounds(layer) for name, layer in found.items()}
-        outliers = {name: self._find_outliers(own) for name, own in bounds.items()}
-        sizes = {name: len(layer) for name, layer in found.items()}
-        pruned = select_units(self.selection, outliers, sizes, run, within=True)
-        for name, layer in found.items():
-            layer.prune(pruned[name])
-            log_units(run, name, bounds[name], pruned[name])
-        share = sum(map(len, pruned.values())) / sum(sizes.values())
-        run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
+        layers = unit_layers(victim)
+        bounds = {layer.name: lipschitz_bounds(layer) for layer in layers}
+        prune_outliers(layers, bounds, self.u, False, self.selection, run)
         return victim
-
-    def _find_outliers(self, bounds: torch.Tensor) -> list[int]:
-        found: list[int] = torch.nonzero(bounds > bounds.mean() + self.u * bounds.std()).flatten().tolist()
-        return found
 
 
 @torch.no_grad()

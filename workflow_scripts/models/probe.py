@@ -21,7 +21,7 @@ class Probe(Architecture):
     computed once.
     """
 
-    lacks = ("stages",)
+    lacks = ("stages", "batch normalization")  # type: ignore[assignment]
     parameters = 396_554
 
     extractor: AuxiliaryName = "simclr"

@@ -21,6 +21,7 @@ class ViTB16(Architecture):
     Untrained: BackdoorBench, which stretches images to 224 pixels too, begins with weights learned on ImageNet.
     """
 
+    lacks = ("an extractor", "batch normalization")  # type: ignore[assignment]
     parameters = 85_806_346
 
     size: Whole = 224
