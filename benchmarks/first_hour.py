@@ -29,7 +29,7 @@ ROUTINE = re.compile(
 )
 """How lines begin that Snakemake prints for every job or every run, and what pip says of its index and of itself."""
 BEGUN = 1.5
-"""Seconds after which a job that was started is at its work: one that Python still starts is stopped with a traceback."""
+"""Seconds after which a job that was started is at its work: of one that Python still starts a traceback is seen."""
 IMAGES = '''"""Digits as 16x16 PNG images, in the folder that the Hugging Face hub has of a data set."""
 
 import io
