@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ ROW: dict[str, Any] = {
     "protocol": "default",
     "classes": 3,
 }
-JSON = {"metrics.json": [ROW], "costs.json": _costs(1.5)}
+JSON = {"metrics.json": [ROW], "costs.json": _costs(1.5, Counter(forward=2))}
 
 
 def write_network(path: Path, wrapped: bool = False) -> None:
