@@ -32,6 +32,12 @@ def test_unlearning_ends_with_the_first_epoch_whose_batches_are_forgotten(
     assert len(kept) > 1 and kept[-1] <= METHOD.stop_accuracy < min(kept[:-1])
 
 
+def test_unlearning_goes_on_at_a_tenth_of_its_learning_rate(victim: Victim, fit: Images, run: Run) -> None:
+    replace(METHOD, stop_accuracy=0.0, unlearn_lr=1e-5, unlearn_epochs=5).unlearn(victim(), fit, run)
+    rates = [row["lr"] for row in run.rows if row["kind"] == "epoch"]
+    assert rates == pytest.approx([1e-5, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
 def test_a_step_of_unlearning_is_no_longer_than_its_norm(victim: Victim, fit: Images, run: Run) -> None:
     """One batch of one epoch: the weights move by lr times the gradient."""
     moved = []

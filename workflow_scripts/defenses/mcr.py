@@ -46,17 +46,16 @@ class ModeConnectivityRepair(FineTuningDefense):
         data, end = extract_features(victim, holdout, victim.recipe), copy.deepcopy(victim)
         self.fine_tune(end, data, run)
         middle = self.train_middle(victim, end, data, run)
-        path = BezierPath(self.t, self.sweep)
-        points = torch.stack([read_weights(victim), middle, read_weights(end)])
-        victim.wrap(path)
-        victim.network.get_buffer("path_points").copy_(points)
-        statistics = victim.network.get_buffer("path_statistics")
+        path, model = BezierPath(self.t, self.sweep), copy.deepcopy(victim)
+        model.wrap(path)
+        points, statistics = (model.network.get_buffer(f"path_{key}") for key in ("points", "statistics"))
+        points.copy_(torch.stack([read_weights(victim), middle, read_weights(end)]))
         for row, protocol in enumerate(path.protocols):
-            path.ask(victim, protocol)
-            estimate_statistics(victim, data, self.batch_size)
-            statistics[row] = read_statistics(victim)
-        path.ask(victim, path.protocols[0])
-        return victim
+            path.ask(model, protocol)
+            estimate_statistics(model, data, self.batch_size)
+            statistics[row] = read_statistics(model)
+        path.ask(model, path.protocols[0])
+        return model
 
     def train_middle(self, victim: Model, end: Model, data: Images, run: Run) -> torch.Tensor:
         """float32 (P,): the middle point that lowers the loss in the mean over the curve, at first that of the line."""

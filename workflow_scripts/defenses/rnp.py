@@ -23,14 +23,13 @@ class ReconstructiveNeuronPruning(HoldoutDefense):
     whose mask had to fall for that: what is left of a model without its clean task is the backdoor (Li, Lyu, Ma, Koren,
     Lyu, Li, Jiang; ICML 2023, arXiv 2305.14876). The neurons are those of `anp`.
 
-    unlearn_epochs at most at unlearn_lr, until the accuracy on the batches of an epoch is at most stop_accuracy;
-    max_norm: longer gradients are shortened to it. recover_epochs of the masks at learning rate lr, alpha times the
-    loss. max_drop: how far the accuracy on the held-back fifth of the holdout may fall; grid: the step between two
-    thresholds. selection: `random` silences as many neurons, drawn among all.
+    unlearn_epochs at most at unlearn_lr, in the second half at a tenth of it, until the accuracy on the batches of an
+    epoch is at most stop_accuracy; max_norm: longer gradients are shortened to it. recover_epochs of the masks at
+    learning rate lr, alpha times the loss. max_drop: how far the accuracy on the held-back fifth of the holdout may
+    fall; grid: the step between two thresholds. selection: `random` silences as many neurons, drawn among all.
 
     Differences: the threshold is chosen as in `anp`, where the official code has 0.7 and BackdoorBench picks by ASR on
-    the test set. Gradients are shortened after they are there: both do so before, in vain. unlearn_lr does not fall to
-    a tenth after ten epochs, more than unlearning takes. Both stages are in float32.
+    the test set. Gradients are shortened when they are there: both do so before, in vain. Both stages are in float32.
     """
 
     suspicious = "low"
@@ -69,6 +68,7 @@ class ReconstructiveNeuronPruning(HoldoutDefense):
             max_norm=self.max_norm,
             shuffled=True,
             online=True,
+            tenth_after=(self.unlearn_epochs + 1) // 2,
         )
 
     def recover(self, masked: MaskedNetwork, data: Images, run: Run) -> Masks:

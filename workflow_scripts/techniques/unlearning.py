@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import nn
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model, in_float32
+from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import extract_features, logits, predicted_class
 from workflow_scripts.training.loader import Batch
@@ -30,6 +31,7 @@ def unlearn(
     max_norm: float = math.inf,
     shuffled: bool = False,
     online: bool = False,
+    tenth_after: int | None = None,
 ) -> Model:
     """A copy of the model after gradient ascent on the cross-entropy of `data`, until the accuracy there, asked in
     evaluation mode after each epoch, is at most `stop_accuracy` (TSBD, stage 1; the defaults are its official code's).
@@ -39,7 +41,8 @@ def unlearn(
     weights of the last epoch before are returned, and the run notes it.
 
     max_norm: longer gradients, of all parameters together, are shortened to it. online: the accuracy is that of the
-    epoch's batches, each answered before its step, in place of another question.
+    epoch's batches, each answered before its step, in place of another question. tenth_after: the epochs after which
+    the learning rate is a tenth.
     """
     recipe = replace(model.recipe, epochs=epochs, lr=lr, batch_size=batch_size, schedule="constant")
     recipe = replace(recipe, momentum=0.9, nesterov=False, weight_decay=weight_decay)
@@ -62,11 +65,23 @@ def unlearn(
         return kept <= stop_accuracy
 
     step = make_ascent(ascending, max_norm)
+    if tenth_after is not None:
+        recipe = FallingRecipe(**asdict(recipe), tenth_after=tenth_after)
     train(ascending, data, recipe, aside, phase="unlearning", step=step, until=stop, shuffled=shuffled)
     if "diverged" in aside.notes:
         run.note(unlearning=f"not finite after epoch {done}, whose weights are compared")
     ascending.network.load_state_dict(finite)
     return ascending
+
+
+@dataclass(frozen=True)
+class FallingRecipe(Recipe):
+    """The learning rate is a tenth after so many epochs."""
+
+    tenth_after: int = 0
+
+    def lr_at(self, epoch: int, fraction: float) -> float:
+        return super().lr_at(epoch, fraction) / (10 if epoch >= self.tenth_after else 1)
 
 
 def make_ascent(model: Model, max_norm: float) -> Step:
