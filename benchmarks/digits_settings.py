@@ -34,6 +34,7 @@ REASONS = {
     "batch_size": "269 images make one batch of 256",
     "epochs": "of fine-tuning: 80 steps, a quarter of a victim's training; time",
     "anp steps": "a third of a victim's training, each step three passes; time",
+    "mcr curve_epochs": "as many as of fine-tuning; time",
     "abl isolation_epochs": "the method's 20, 60 and 20 epochs, scaled to the budget of a victim",
     "abl finetune_epochs": "the same",
     "abl unlearn_epochs": "the same",

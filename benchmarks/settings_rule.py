@@ -43,13 +43,17 @@ CANDIDATES: dict[str, tuple[str, list[float]]] = {
     "fp": ("max_drop", [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]),
     "clp": ("u", [5.0, 4.0, 3.5, 3.0, 2.5, 2.0]),
     "anp": ("max_drop", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4]),
+    "rnp": ("max_drop", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4]),
+    "ep": ("u", [5.0, 4.0, 3.5, 3.0, 2.5, 2.0]),
+    "bnp": ("u", [5.0, 4.0, 3.5, 3.0, 2.5, 2.0]),
+    "mcr": ("curve_lr", [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]),
     "abl": ("unlearn_lr", [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]),
     "tsbd": ("n", [0.0, 0.05, 0.15, 0.3, 0.5, 0.7]),
     "fmp": ("p", [1000, 64, 32, 16, 8, 4]),
     "eigenguard": ("k", [50, 20, 10, 5, 2, 1]),
     "hid": ("fraction", [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]),
 }
-FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning")
+FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr")
 """They have the learning rate that `ft` has chosen."""
 UNLEARN_LRS = [1e-4 * 2**power for power in range(6)]
 UNLEARN_EPOCHS = 50
