@@ -188,7 +188,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"table": {"rows": "colour"}}, r"no axis 'colour'; there are: dataset"),
     ({"table": {"kind": "pared"}}, r"table: no kind 'pared'; there are: cells, paired"),
     ({"table": {"kind": "paired"}}, r"one of kind paired, and no other, says `against`"),
-    ({"table": {"kind": "reported", "rows": "attack"}}, r"one of kind reported has no rows and columns to choose"),
+    ({"table": {"kind": "reported", "rows": "attack"}}, r"rows of one of kind reported cannot be chosen"),
+    ({"table": {"kind": "costs", "values": "acc"}}, r"values of one of kind costs cannot be chosen"),
     ({"table": {"against": "none"}}, r"one of kind paired, and no other, says `against`"),
     ({"table": {"kind": "paired", "against": "ft"}}, r"against 'ft', which is none of the columns; there are: none"),
     (
