@@ -12,7 +12,7 @@ from workflow_scripts.common.fields import RANGES, Field
 
 SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
 """The kinds of methods whose hyper-parameters may differ on a dataset."""
-REPLACED = ("replace_models", "largest_ratios")
+REPLACED = ("replace_datasets", "replace_models", "largest_ratios")
 REFERENCE = Field("reference", None, float, RANGES["PositiveShare"][1])
 KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
 RATIO = Field("ratio", None, float, RANGES["PositiveShare"][1])
@@ -22,9 +22,9 @@ RATIO = Field("ratio", None, float, RANGES["PositiveShare"][1])
 class Config:
     """A checked configuration.
 
-    `settings` maps a dataset to what differs there from the methods' own defaults, by kind and by method, besides
-    `replace_models` (a model's name to the name that takes its place) and `largest_ratios` (an attack's name to the
-    largest ratio that it is asked for).
+    `settings` maps a dataset to what differs there from the methods' own defaults, by kind and by method, besides what
+    holds of a study that is run there in place of where it stands: `replace_datasets` and `replace_models` (a name to
+    the name that takes its place) and `largest_ratios` (an attack's name to the largest ratio that it is asked for).
     """
 
     studies: tuple[str, ...]
@@ -100,7 +100,8 @@ def read(raw: Mapping[str, Any]) -> Config:
         name: _check_settings(name, entry)
         for name, entry in check_mapping(raw.get("settings", {}), "config, settings").items()
     }
-    for name in (*settings, *([raw["dataset"]] if "dataset" in raw else [])):
+    standing = (part for own in settings.values() for pair in own.get("replace_datasets", {}).items() for part in pair)
+    for name in (*settings, *standing, *([raw["dataset"]] if "dataset" in raw else [])):
         if not isinstance(name, str) or name not in datasets:
             raise UserError(f"config: no dataset {show(name)}; there are: {join_names(datasets)}")
     try:
