@@ -82,7 +82,7 @@ def _format_seconds(seconds: float) -> str:
 def write_notes(found: Mapping[tuple[str, ...], Sequence[Spending]], devices: set[str]) -> list[str]:
     """Sentences: what each column is."""
     notes = [
-        f"Seconds of the job of each defense on one victim, its imports included: the mean over victims, the range in "
+        f"Seconds of the job of each defense on one victim, start-up left out: the mean over victims, the range in "
         f"brackets; on {', '.join(sorted(devices))}. `of training`: as a share of the seconds that the training of the "
         "victim took.",
         "`forward`: thousands of images that networks were shown; `backward`: of how many of them gradients came back. "
