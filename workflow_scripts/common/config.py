@@ -14,13 +14,14 @@ SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
 """The kinds of methods whose hyper-parameters may differ on a dataset."""
 REPLACED = ("replace_datasets", "replace_models", "largest_ratios")
 REFERENCE = Field("reference", None, float, RANGES["PositiveShare"][1])
-KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models", "jobs_per_gpu")
+KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models", "jobs_per_gpu", "commit")
 RATIO = Field("ratio", None, float, RANGES["PositiveShare"][1])
 
 SWITCHES = (
     Field("partial", False, bool),
     Field("keep_models", True, bool),
     Field("jobs_per_gpu", 1, int, RANGES["Count"][1]),
+    Field("commit", "", str),
 )
 
 
@@ -31,7 +32,8 @@ class Config:
     `settings` maps a dataset to what differs there from the methods' own defaults, by kind and by method, besides what
     holds of a study that is run there in place of where it stands: `replace_datasets` and `replace_models` (a name to
     the name that takes its place) and `largest_ratios` (an attack's name to the largest ratio that it is asked for).
-    jobs_per_gpu: how many compute at once on each GPU of a machine without a scheduler.
+    jobs_per_gpu: how many compute at once on each GPU of a machine without a scheduler. commit: which one the rule
+    `against` compares with.
     """
 
     studies: tuple[str, ...]
@@ -41,6 +43,7 @@ class Config:
     partial: bool = False
     keep_models: bool = True
     jobs_per_gpu: int = 1
+    commit: str = ""
 
     def settings_of(self, dataset: str) -> dict[str, Any]:
         """The settings of one dataset, by kind and by method."""
