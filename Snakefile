@@ -11,6 +11,7 @@ include: "rules/defend.smk"
 include: "rules/evaluate.smk"
 include: "rules/analyze.smk"
 include: "rules/report.smk"
+include: "rules/against.smk"
 
 
 rule all:    # here: an included file cannot set the default target

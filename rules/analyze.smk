@@ -17,5 +17,5 @@ rule analyze:
     output: ANALYSIS
     log: log_of("analyze", DEFENSE + "/{analysis}")
     params: made=made("analyze")
-    resources: **growing_resources(4000, 60)
+    resources: **growing_resources(4000, 60), gpu_place=1
     script: "../workflow_scripts/analyze.py"

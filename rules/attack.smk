@@ -8,7 +8,7 @@ rule poison:
     log: log_of("poison", ATTACK)
     params: made=made("poison")
     wildcard_constraints: attack=DATA_POISON
-    resources: **growing_resources(2000, 30)
+    resources: **growing_resources(2000, 30), gpu_place=1
     script: "../workflow_scripts/poison.py"
 
 
@@ -18,7 +18,7 @@ rule train:
     log: log_of("train", VICTIM)
     params: made=made("train")
     wildcard_constraints: attack=DATA_POISON
-    resources: **growing_resources(4000, 240)
+    resources: **growing_resources(4000, 240), gpu_place=1
     script: "../workflow_scripts/train.py"
 
 
@@ -36,5 +36,5 @@ rule implant:
     log: log_of("implant", VICTIM)
     params: made=made("implant")
     wildcard_constraints: attack=IMPLANT
-    resources: **growing_resources(4000, 240)
+    resources: **growing_resources(4000, 240), gpu_place=1
     script: "../workflow_scripts/implant.py"

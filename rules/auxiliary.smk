@@ -3,7 +3,7 @@ rule train_auxiliary:
     output: model=AUXILIARY + "/model.safetensors", log=AUXILIARY + "/training.parquet", costs=AUXILIARY + "/costs.json"
     log: log_of("train_auxiliary", AUXILIARY)
     params: made=made("train_auxiliary")
-    resources: **growing_resources(4000, 240)
+    resources: **growing_resources(4000, 240), gpu_place=1
     script: "../workflow_scripts/train_auxiliary.py"
 
 

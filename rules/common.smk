@@ -5,6 +5,7 @@ from workflow_scripts.common import catalog, config as configuration, studies
 from workflow_scripts.common.documents import read_yaml
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.plan import Kept, Planner
+from workflow_scripts.jobs import gpus
 
 ROOT = "results/artifacts"
 DATASET = ROOT + "/{dataset}"
@@ -31,6 +32,9 @@ except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 
 PLAN = Planner(CONFIG)
+config["jobs_per_gpu"] = CONFIG.jobs_per_gpu    # scripts read it there
+if workflow.is_main_process and not workflow.nodes and (places := gpus.count_places(CONFIG.jobs_per_gpu)):
+    workflow.register_resource("gpu_place", places)    # no more jobs at once than there are places
 
 
 def attackers_file(w, file):

@@ -13,5 +13,5 @@ rule defend:
             log=DEFENSE + "/log.parquet", costs=DEFENSE + "/costs.json"
     log: log_of("defend", DEFENSE)
     params: made=made("defend")
-    resources: **growing_resources(4000, 240)
+    resources: **growing_resources(4000, 240), gpu_place=1
     script: "../workflow_scripts/defend.py"

@@ -37,7 +37,7 @@ rule evaluate:
     output: predictions=DEFENSE + "/predictions.parquet", metrics=DEFENSE + "/metrics.json"
     log: log_of("evaluate", DEFENSE)
     params: made=made("evaluate"), root=ROOT
-    resources: **growing_resources(4000, 30)
+    resources: **growing_resources(4000, 30), gpu_place=1
     script: "../workflow_scripts/evaluate.py"
 
 

@@ -3,10 +3,10 @@ PUBLISHED = "workflow_scripts/reporting/reported.csv"    # an input: an edit to 
 
 
 def table_inputs(w):
-    """The study's metrics and, beside them, published numbers."""
+    """The study's metrics and, beside them, published numbers or its costs."""
     study, table = TABLES[w.table]
-    published = {"published": PUBLISHED} if table.kind == "reported" else {}
-    return {"metrics": f"results/metrics/{study.name}.parquet", **published}
+    others = {"reported": {"published": PUBLISHED}, "costs": {"costs": f"results/costs/{study.name}.parquet"}}
+    return {"metrics": f"results/metrics/{study.name}.parquet", **others.get(table.kind, {})}
 
 
 def set_otherwise(w):
@@ -16,16 +16,16 @@ def set_otherwise(w):
 
 
 def figure_inputs(w):
-    """The published numbers and the analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
+    """The costs, the published numbers and the analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
     figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), STUDIES[w.study].cells
     if figure.traits.get("first_seed"):
         first = {}
         for cell in cells:
             first.setdefault(cell._replace(seed=""), cell)
         cells = list(first.values())
-    published = {"published": PUBLISHED} if "published" in figure.asks else {}
+    files = {"published": PUBLISHED, "costs": f"results/costs/{w.study}.parquet"}
     analyses = {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
-    return published | analyses
+    return {name: path for name, path in files.items() if name in figure.asks} | analyses
 
 
 rule tabulate:

@@ -18,7 +18,7 @@ from workflow_scripts.common.config import Config
 from workflow_scripts.datasets._download import Published
 
 HERE = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "studies", "config.yaml", "pyproject.toml")
+PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "slurm", "studies", "config.yaml", "pyproject.toml")
 VICTIM = "results/artifacts/digits/badnets/ratio~0.1/seed~0/preact_small"
 TINY: dict[str, Any] = {
     "grid": {

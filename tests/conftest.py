@@ -117,7 +117,7 @@ def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: 
         "poisoned_train": lambda: poisoned(digits[0]),
         "train": lambda: digits[0],
         "test": lambda: digits[1],
-        "truth": lambda: secret(digits[1]),
+        "truth": lambda: secret(*digits[::-1]),
         "ratio": lambda: 0.1,
         "run": lambda: Run("digits", 0),
         "defense": lambda: quick("defenses", "clp"),
@@ -163,14 +163,18 @@ def poisoned(train: Images) -> Images:
     return train.replace_rows(attack(train=train, ratio=0.1, run=Run("digits", 0)).altered)
 
 
-def secret(test: Images) -> Truth:
-    """What the attacker of `poisoned` keeps to himself about these test images."""
+def secret(test: Images, train: Images | None = None) -> Truth:
+    """What the attacker of `poisoned` keeps to himself: the triggered test images, and what he altered of `train`."""
     attack = catalog.make("attacks", "badnets", {"side": 3})
     rows, labels = attack.asr_subset(test.labels, len(test.format.classes))
     images = attack.make_trigger(test.format.shape, Run("digits", 0))(test.images[rows])
-    none = np.empty(0, np.int64)
     triggered = Images(images, labels, test.index[rows], test.format)
-    return Truth(triggered, test.labels[rows], none.astype(str), none, none, None, None, None)
+    altered = true = np.empty(0, np.int64)
+    if train is not None:
+        changed = (poisoned(train).images != train.images).any((1, 2, 3))
+        altered, true = train.index[changed], train.labels[changed]
+    roles = np.array(["payload"] * len(altered), str)
+    return Truth(triggered, test.labels[rows], roles, altered, true, None, None, None)
 
 
 def quick(kind: str, name: str) -> Any:

@@ -33,6 +33,12 @@ def sweep(rng: np.random.Generator) -> Measured:
     return pa.table({"share": shares, **columns, **marks}), {"order": str(rng.random())}
 
 
+def reactivation(rng: np.random.Generator) -> Measured:
+    counts = [None, 0, 1, 10, 50]
+    columns = {key: np.sort(rng.random(len(counts))) for key in ("acc", "asr", "ra")}
+    return pa.table({"poisoned": counts, **columns}), {}
+
+
 def gradient_norms(rng: np.random.Generator) -> Measured:
     both = {"victim": 2.0, "clean": 1.0}
     summary = {"larger": 0.7, **both}
@@ -83,6 +89,7 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], Measured]] = {
     "neuron_scores": neuron_scores,
     "unit_scores": unit_scores,
     "sweep": sweep,
+    "reactivation": reactivation,
     "gradient_norms": gradient_norms,
     "unlearning": unlearning,
     "feature_rank": feature_rank,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Hand, quick
-from made_up import Inputs, analyzed, made_up_study, write_metrics
+from made_up import Inputs, analyzed, made_up_study, write_costs, write_metrics
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from synthetic import SYNTHETIC
@@ -38,8 +38,8 @@ def asks_of(figure: str) -> set[str]:
     return asks.union(*(catalog.describe("analyses", a).asks for a in asks & set(catalog.list_methods("analyses"))))
 
 
-OF_DEFENSES = [figure for figure in FIGURES if asks_of(figure) & {"rows", "log"}]
-"""The others show victims."""
+OF_DEFENSES = [f for f in FIGURES if asks_of(f) & {"rows", "costs", "log", "defended"} and f != "stability"]
+"""The others show victims; `stability` shows methods, their settings as dots."""
 
 
 def draw(name: str, study: Study, folder: Path, hand: Hand | None = None) -> Figure:
@@ -51,11 +51,12 @@ def draw(name: str, study: Study, folder: Path, hand: Hand | None = None) -> Fig
         return {} if cell.attack == "none" else {"acc": 0.9 + spread, "asr": 0.1 + 10 * spread, "checks": failed}
 
     asked = [key for key in catalog.describe("figures", name).asks if key in catalog.list_methods("analyses")]
-    inputs = {}
+    inputs: dict[str, Any] = {}
     for key in asked:
         make = None if key in SYNTHETIC else lambda i, key=key: measure(key, hand)
         inputs[key] = analyzed(study, key, folder, make)
-    given = Inputs(metrics=write_metrics(study, folder, value), published=str(PUBLISHED), **inputs)
+    inputs |= {"metrics": write_metrics(study, folder, value), "costs": write_costs(study, folder)}
+    given = Inputs(published=str(PUBLISHED), **inputs)
     figure = plotting.draw(name, {}, study, given)
     figure.canvas.draw()
     return figure
@@ -101,7 +102,9 @@ def test_a_figure_has_no_labels_that_overlap(name: str, many: bool, tmp_path: Pa
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_two_datasets_and_two_ratios_have_places_of_their_own(name: str, tmp_path: Path, hand: Hand) -> None:
-    study = made_up_study(dataset=["digits", "cifar10"], ratio=[0.05, 0.01], seed=[0, 1], defense=["none", "clp"])
+    study = made_up_study(
+        dataset=["digits", "cifar10"], ratio=[0.05, 0.01], seed=[0, 1], defense=["none", {"clp": {"u": [3.0, 5.0]}}]
+    )
     words = " ".join(texts_of(draw(name, study, tmp_path, hand))).split()
     for word in ("digits", "cifar10", "0.05", "0.01", "badnets", "sig"):
         assert word in words, word

@@ -118,6 +118,16 @@ def test_any_study_runs_on_another_dataset(folder: Path) -> None:
     ]
 
 
+def test_several_datasets_stay_several(folder: Path) -> None:
+    """A study on three sets had one block on digits."""
+    sets = {name: {"loader": "digits"} for name in ("digits", "small", "cifar10", "gtsrb")}
+    standing = {"datasets": sets, "dataset": "digits", "settings": {"digits": {"replace_datasets": {"gtsrb": "small"}}}}
+    table = {"rows": ["dataset", "attack"], "columns": "defense"}
+    cells = read(folder, {"dataset": ["cifar10", "gtsrb", "digits"]}, standing, table=table).cells
+    assert [cell.dataset for cell in cells] == ["digits", "small"]
+    assert [cell.dataset for cell in read(folder, {"dataset": "gtsrb"}, standing).cells] == ["small"]
+
+
 @pytest.mark.parametrize(
     ("file", "dataset", "epochs"), [("cifar10_jpeg", "cifar10_jpeg", 20), ("real_files", "mnist", 10)]
 )
@@ -188,7 +198,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"table": {"rows": "colour"}}, r"no axis 'colour'; there are: dataset"),
     ({"table": {"kind": "pared"}}, r"table: no kind 'pared'; there are: cells, paired"),
     ({"table": {"kind": "paired"}}, r"one of kind paired, and no other, says `against`"),
-    ({"table": {"kind": "reported", "rows": "attack"}}, r"one of kind reported has no rows and columns to choose"),
+    ({"table": {"kind": "reported", "rows": "attack"}}, r"rows of one of kind reported cannot be chosen"),
+    ({"table": {"kind": "costs", "values": "acc"}}, r"values of one of kind costs cannot be chosen"),
     ({"table": {"against": "none"}}, r"one of kind paired, and no other, says `against`"),
     ({"table": {"kind": "paired", "against": "ft"}}, r"against 'ft', which is none of the columns; there are: none"),
     (
@@ -224,6 +235,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"the ratio of sig is 2; it must be a number above 0",
     ),
     ({"changed": {"settings": {"digits": {"replace_models": {"preact_small": "big"}}}}}, r"no 'big' among the models"),
+    ({"changed": {"settings": {"digits": {"replace_datasets": {"digits": "mnist"}}}}}, r"no dataset 'mnist'"),
     ({"changed": {"dataset": "mnist"}}, r"no dataset 'mnist'"),
     ({"changed": {"dataset": ["digits"]}}, r"no dataset \['digits'\]"),
     ({"changed": {"datasets": {"digits": {"loader": 3}}}}, r"loader is missing or no name"),

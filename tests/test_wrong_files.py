@@ -245,7 +245,7 @@ ROW: dict[str, Any] = {
     **{f"{metric}_n": 8 for metric in ("acc", "asr", "ra")},
     **dict.fromkeys(("rejected_test", "rejected_triggered")),
     **dict.fromkeys(("trigger_psnr", "trigger_rms", "trigger_ssim"), 20.5),
-    **dict.fromkeys(("digests", "made"), {"a/train.parquet": "0f"}),
+    **dict.fromkeys(("digests", "made", "code"), {"a/train.parquet": "0f"}),
     "notes": {"pruned_share": 0.25, "pruned_layers": "conv1"},
     "protocol": "default",
     "classes": 3,

@@ -2,12 +2,17 @@
 
 from workflow_scripts.common.cells import Study
 from workflow_scripts.jobs.step import step
-from workflow_scripts.reporting import reported, tables
+from workflow_scripts.reporting import costs, reported, stability, tables
 
 with step(snakemake.threads, snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     study = Study.from_json(params.study)
-    if params.kind == "reported":
-        reported.write(study, inputs.metrics, inputs.published, params.otherwise, output)
-    else:
-        tables.write(study, params.kind, inputs.metrics, output)
+    match params.kind:
+        case "reported":
+            reported.write(study, inputs.metrics, inputs.published, params.otherwise, output)
+        case "costs":
+            costs.write(study, inputs.metrics, inputs.costs, output)
+        case "stability":
+            stability.write(study, inputs.metrics, output)
+        case kind:
+            tables.write(study, kind, inputs.metrics, output)

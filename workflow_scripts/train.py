@@ -5,7 +5,7 @@ from workflow_scripts.jobs.step import step
 from workflow_scripts.networks import weights
 from workflow_scripts.training.loop import train
 
-with step(snakemake.threads, snakemake.log[0], snakemake.output.costs) as passes:
+with step(snakemake.threads, snakemake.log[0], snakemake.output.costs, snakemake.config["jobs_per_gpu"]) as passes:
     job = Job.of("model", snakemake.params.made, snakemake.input, passes)
     model = job.argument("model")
     train(model, job.argument("poisoned_train"), model.recipe, job.run)

@@ -51,9 +51,10 @@ class Asked(NamedTuple):
 class Table:
     """Which axes of the grid are a table's rows and columns, and which metrics stand in it.
 
-    kind: `cells`, the metrics; `paired`, their differences over seeds to those of other columns; or `reported`, beside
-    what was published, a line for each defense of each victim. against: the other columns, as values of the last axis
-    of the columns. A column is compared with the one of its own method; where there is one only, with that.
+    kind: `cells`, the metrics; `paired`, their differences over seeds to those of other columns; `reported`, beside
+    what was published, a line for each defense of each victim; `costs`, what each defense spends; or `stability`, DER
+    over the settings of each method. against: the other columns, as values of the last axis of the columns. A column is
+    compared with the one of its own method; where there is one only, with that.
     """
 
     rows: tuple[str, ...] = ("attack",)

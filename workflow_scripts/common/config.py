@@ -12,19 +12,28 @@ from workflow_scripts.common.fields import RANGES, Field
 
 SET = ("models", "attacks", "defenses", "detectors", "auxiliaries", "analyses")
 """The kinds of methods whose hyper-parameters may differ on a dataset."""
-REPLACED = ("replace_models", "largest_ratios")
+REPLACED = ("replace_datasets", "replace_models", "largest_ratios")
 REFERENCE = Field("reference", None, float, RANGES["PositiveShare"][1])
-KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models")
+KEYS = ("studies", "datasets", "settings", "dataset", "partial", "keep_models", "jobs_per_gpu", "commit")
 RATIO = Field("ratio", None, float, RANGES["PositiveShare"][1])
+
+SWITCHES = (
+    Field("partial", False, bool),
+    Field("keep_models", True, bool),
+    Field("jobs_per_gpu", 1, int, RANGES["Count"][1]),
+    Field("commit", "", str),
+)
 
 
 @dataclass(frozen=True)
 class Config:
     """A checked configuration.
 
-    `settings` maps a dataset to what differs there from the methods' own defaults, by kind and by method, besides
-    `replace_models` (a model's name to the name that takes its place) and `largest_ratios` (an attack's name to the
-    largest ratio that it is asked for).
+    `settings` maps a dataset to what differs there from the methods' own defaults, by kind and by method, besides what
+    holds of a study that is run there in place of where it stands: `replace_datasets` and `replace_models` (a name to
+    the name that takes its place) and `largest_ratios` (an attack's name to the largest ratio that it is asked for).
+    jobs_per_gpu: how many compute at once on each GPU of a machine without a scheduler. commit: which one the rule
+    `against` compares with.
     """
 
     studies: tuple[str, ...]
@@ -33,6 +42,8 @@ class Config:
     dataset: str | None = None
     partial: bool = False
     keep_models: bool = True
+    jobs_per_gpu: int = 1
+    commit: str = ""
 
     def settings_of(self, dataset: str) -> dict[str, Any]:
         """The settings of one dataset, by kind and by method."""
@@ -100,14 +111,15 @@ def read(raw: Mapping[str, Any]) -> Config:
         name: _check_settings(name, entry)
         for name, entry in check_mapping(raw.get("settings", {}), "config, settings").items()
     }
-    for name in (*settings, *([raw["dataset"]] if "dataset" in raw else [])):
+    standing = (part for own in settings.values() for pair in own.get("replace_datasets", {}).items() for part in pair)
+    for name in (*settings, *standing, *([raw["dataset"]] if "dataset" in raw else [])):
         if not isinstance(name, str) or name not in datasets:
             raise UserError(f"config: no dataset {show(name)}; there are: {join_names(datasets)}")
     try:
-        partial, keep = (Field(k, d, bool).read(raw.get(k, d)) for k, d in (("partial", False), ("keep_models", True)))
+        own = {field.name: field.read(raw.get(field.name, field.default)) for field in SWITCHES}
     except UserError as error:
         raise UserError(f"config: {error}") from None
-    return Config(tuple(studies), datasets, settings, raw.get("dataset"), partial, keep)
+    return Config(tuple(studies), datasets, settings, raw.get("dataset"), **own)
 
 
 def _check_dataset(name: str, entry: dict[str, Any]) -> None:

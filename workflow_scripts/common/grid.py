@@ -32,7 +32,7 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
         if axis not in grid:
             raise UserError(f"grid: {axis} is missing; a cell is made of {join_names(Cell._fields)}")
     asked = {axis: as_list(grid[axis], f"grid: {axis}") for axis in Cell._fields}
-    datasets = [config.dataset] if config.dataset else asked["dataset"]
+    datasets = _find_datasets(asked["dataset"], config)
     for dataset in datasets:
         if not isinstance(dataset, str) or dataset not in config.datasets:
             raise UserError(
@@ -59,6 +59,14 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
             for model, seed, defense in itertools.product(models, seeds, defenses):
                 cell = Cell(dataset, model.path, spelled.path, share, seed, defense.path)
                 yield Asked(cell, cell._replace(model=model.name, attack=spelled.name, defense=defense.name))
+
+
+def _find_datasets(asked: Sequence[Any], config: Config) -> list[Any]:
+    """The datasets of a grid; of a study that is run elsewhere that one, or the set that stands in place of each."""
+    if not config.dataset:
+        return list(asked)
+    standing = config.settings_of(config.dataset).get("replace_datasets", {})
+    return list(dict.fromkeys(standing.get(name, config.dataset) for name in map(str, asked)))
 
 
 def _expand_axis(

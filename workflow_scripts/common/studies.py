@@ -20,8 +20,10 @@ FOLDER = Path("studies")
 AXES = tuple(axis for axis in Cell._fields if axis != "seed")
 NAME = r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*"
 PATTERN = r"[A-Za-z0-9_*?\[\]!-]+(/[A-Za-z0-9_*?\[\]!-]+)*"
-KINDS = ("cells", "paired", "reported")
+KINDS = ("cells", "paired", "reported", "costs", "stability")
 """The kinds of tables."""
+FIXED = {"reported": ("rows", "columns"), **dict.fromkeys(("costs", "stability"), ("rows", "columns", "values"))}
+"""What a study does not choose of those that have a line for each defense."""
 
 
 class Asking(NamedTuple):
@@ -147,10 +149,8 @@ def _read_table(raw: Any, asked: Sequence[Asked], config: Config) -> Table:
     if (kind == "paired") != ("against" in given):
         raise UserError("table: one of kind paired, and no other, says `against` which column the others are held")
     against = given.pop("against", [])
-    if kind == "reported" and given.keys() & {"rows", "columns"}:
-        raise UserError(
-            "table: one of kind reported has no rows and columns to choose: a line for each cell but its seed"
-        )
+    if chosen := [key for key in FIXED.get(kind, ()) if key in given]:
+        raise UserError(f"table: {chosen[0]} of one of kind {kind} cannot be chosen; leave it out")
     table = Table(kind=kind, **{key: tuple(as_list(value, f"table: {key}")) for key, value in given.items()})
     for axis in as_list([*table.rows, *table.columns], "table: rows and columns"):
         if axis not in AXES:
@@ -159,7 +159,7 @@ def _read_table(raw: Any, asked: Sequence[Asked], config: Config) -> Table:
         if metric not in METRICS:
             raise UserError(f"table: no metric {show(metric)}; there are: {join_names(METRICS)}")
     names = [name for _, name in asked]
-    if kind != "reported":
+    if kind not in FIXED:
         _check_places(table, names)
     if kind == "paired":
         against = as_list(against, "table: against")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workflow_scripts.common.fields import Count
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets import Dataset, from_arrays
 
@@ -11,7 +12,13 @@ from workflow_scripts.datasets import Dataset, from_arrays
 @dataclass(frozen=True)
 class Digits(Dataset):
     """1,797 images of 8x8 pixels (Alpaydin & Kaynak 1998), 1,347 to train and 450 to test, stratified by class; shown
-    as 16x16 RGB (bilinear), so that a trigger of few pixels has room beside the digit."""
+    larger (bilinear), so that a trigger of few pixels has room beside the digit.
+
+    size: pixels of a side. gray: of one channel, in place of RGB.
+    """
+
+    size: Count = 16
+    gray: bool = False
 
     train_counts = (133, 136, 133, 137, 136, 136, 136, 134, 131, 135)
 
@@ -22,8 +29,9 @@ class Digits(Dataset):
 
         digits = load_digits()
         gray = np.rint(digits.images * 255 / 16).astype(np.uint8)
-        large = np.stack([np.asarray(Image.fromarray(i).resize((16, 16), Image.Resampling.BILINEAR)) for i in gray])
-        rgb = np.repeat(large[..., None], 3, axis=3)
-        train, test = train_test_split(np.arange(len(rgb)), test_size=450, stratify=digits.target, random_state=0)
-        first, second = ((rgb[rows], digits.target[rows]) for rows in map(np.sort, (train, test)))
+        side, bilinear = (self.size, self.size), Image.Resampling.BILINEAR
+        large = np.stack([np.asarray(Image.fromarray(image).resize(side, bilinear)) for image in gray])
+        shown = np.repeat(large[..., None], 1 if self.gray else 3, axis=3)
+        train, test = train_test_split(np.arange(len(shown)), test_size=450, stratify=digits.target, random_state=0)
+        first, second = ((shown[rows], digits.target[rows]) for rows in map(np.sort, (train, test)))
         return from_arrays(first, second, [str(name) for name in digits.target_names])

@@ -37,6 +37,7 @@ def evaluate(
         "digests": {_below(root, path): files.sha256(path) for path in paths},
         "made": {_below(root, path): files.hash_provenance(files.read_about(path)) for path in paths}
         | {_below(root, own): files.hash_provenance(made)},
+        "code": {_below(root, path): files.read_about(path)["fingerprint"] for path in paths},
     }
     return [{**about, **row} for row in metrics_by_protocol(predictions)]
 

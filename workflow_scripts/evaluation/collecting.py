@@ -37,6 +37,7 @@ COLUMNS = pa.schema(
         ("checks", pa.list_(pa.string())),
         ("reason", pa.string()),
         ("digests", pa.string()),
+        ("code", pa.string()),
     ]
 )
 SCHEMA = files.require(COLUMNS, *Cell._fields, "protocol", "control", "acc")
@@ -114,9 +115,9 @@ def _read_rows(path: str) -> list[Row]:
 def _check_texts(row: Row) -> None:
     """ValueError where a row has no number of classes, or something else than texts for its axes and its digests."""
     texts = [row[axis] for axis in Cell._fields]
-    texts += [value for key in ("digests", "made") for value in row[key].values()]
+    texts += [value for key in ("digests", "made", "code") for value in row[key].values()]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("its axes or its digests are no texts")
+        raise ValueError("its axes, its digests or its code are no texts")
     if type(row["classes"]) is not int or row["classes"] < 1:
         raise ValueError(f"it has {row['classes']!r:.60} classes; it must be a whole number above 0")
 
@@ -134,11 +135,8 @@ def _der(row: Row, before: Row | None) -> float | None:
 
 
 def _convert_types(row: Row) -> Row:
-    typed = {
-        "ratio": float(row["ratio"]),
-        "seed": int(row["seed"]),
-        "digests": json.dumps(row["digests"], sort_keys=True),
-    }
+    typed: Row = {"ratio": float(row["ratio"]), "seed": int(row["seed"])}
+    typed |= {key: json.dumps(row[key], sort_keys=True) for key in ("digests", "code")}
     return {key: row[key] for key in SCHEMA.names} | typed
 
 

@@ -20,11 +20,15 @@ from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.progress import LOG
 from workflow_scripts.common.source import ROOT
+from workflow_scripts.jobs.gpus import hold_gpu
 
 
 @contextmanager
-def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> Iterator[Counter[str]]:
-    """One job: fixes the threads, writes its log and what it cost, and ends with one line, not a traceback.
+def step(
+    threads: int = 1, log: str | None = None, costs: str | None = None, jobs_per_gpu: int = 0
+) -> Iterator[Counter[str]]:
+    """One job: fixes the threads, waits for a place on a GPU if it asks for one, writes its log and what it cost, and
+    ends with one line, not a traceback.
 
     The last line of the log says that it is `done`, or why it is not. An error that is nobody's input leaves its
     traceback there; without a log it is raised. Given is what counts the passes of its networks, for its costs.
@@ -32,11 +36,13 @@ def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> 
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the order of a sum hangs on it; for a torch not imported yet
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-    started, passes = time.perf_counter(), Counter[str]()
     if log:
         _open_log(log)
+    passes = Counter[str]()
     try:
-        yield passes
+        with hold_gpu(jobs_per_gpu):
+            started = time.perf_counter()
+            yield passes
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from workflow_scripts.analyses import Measured
 from workflow_scripts.common import catalog, files
 from workflow_scripts.common.cells import Study, cell_of
-from workflow_scripts.evaluation.collecting import SCHEMA
+from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
 from workflow_scripts.evaluation.rows import name_axes, name_references, name_rows, rename_defenses
 from workflow_scripts.reporting.published import read_published
+from workflow_scripts.reporting.spending import add_costs
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 """Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
@@ -31,7 +32,7 @@ STYLE: Any = {
 
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:
     """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
-    undefended and the clean models), published numbers, and analyses."""
+    undefended and the clean models), its rows with their costs, published numbers, and analyses."""
     name = catalog.method_name(spelling)
     rows = files.read_table(inputs.metrics, SCHEMA)[0].to_pylist()
     given: dict[str, Any] = {
@@ -40,6 +41,8 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
         "references": name_references(study, rows),
     }
     asked = catalog.describe("figures", name).asks
+    if "costs" in asked:
+        given["costs"] = name_rows(study, add_costs(rows, files.read_table(inputs.costs, COSTS)[0].to_pylist()))
     if "published" in asked:
         given["published"] = read_published(inputs.published)
     for analysis in asked:

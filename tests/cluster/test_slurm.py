@@ -1,0 +1,58 @@
+"""The profile on a real Slurm: the same results as on this machine alone, and what its jobs were given."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import copy_of_checkout, digests, edit, planned, snakemake
+from node import run, slurm_node
+
+WORDS = ("Traceback", "account", "WARNING", "Unable", "error")
+"""What a run without trouble has no reason to say."""
+POLLING = ("--slurm-init-seconds-before-status-checks", "1")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the study has been run without Slurm."""
+    folder = copy_of_checkout(tmp_path_factory.mktemp("local"))
+    snakemake(folder, "--config", "keep_models=false")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Slurm on this machine."""
+    with slurm_node(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def submitted(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One in which it has been run through the profile, and what Snakemake said."""
+    folder = copy_of_checkout(tmp_path_factory.mktemp("cluster"))
+    profile = folder / "slurm" / "config.yaml"
+    edit(profile, lambda text: re.sub(r"  slurm_account: .*\n", "", text) + "slurm-no-account: true\n")
+    said = snakemake(folder, "--profile", "slurm", *POLLING, "--config", "studies=[tiny]")
+    return folder, said
+
+
+def test_the_results_are_those_of_one_machine(local: Path, submitted: tuple[Path, str]) -> None:
+    ours, theirs = digests(local), digests(submitted[0])
+    assert ours.keys() == theirs.keys() and len(ours) > 50
+    assert not [path for path in ours if ours[path] != theirs[path]]
+
+
+def test_nothing_is_guessed_and_nothing_strays(submitted: tuple[Path, str]) -> None:
+    assert not [line for line in submitted[1].splitlines() if any(word in line for word in WORDS)]
+
+
+def test_a_job_has_one_gpu_and_those_that_write_tables_none(submitted: tuple[Path, str]) -> None:
+    jobs = [job for job in run("scontrol", "show", "jobs").split("\n\n") if "JobId" in job]
+    gpus = Counter(tuple(re.findall(r"TresPerNode=gres:gpu:(\d+)", job)) for job in jobs)
+    assert gpus.keys() == {(), ("1",)}
+    rules = planned(submitted[0], "--forceall")
+    alone = sum(rules.values()) - rules["defend"] - rules["all"]
+    assert len(jobs) == alone, "a defense and its evaluation are one job"

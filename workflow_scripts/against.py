@@ -1,0 +1,26 @@
+"""Rule `against`: which numbers have moved since another commit, by how much, and what changed with them."""
+
+from pathlib import Path
+
+from workflow_scripts.common import files
+from workflow_scripts.common.cells import cell_of
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.evaluation.commits import read_rows, read_rows_at
+from workflow_scripts.evaluation.history import MOVED, find_moved
+from workflow_scripts.jobs.step import step
+from workflow_scripts.reporting.moved import to_markdown
+
+with step(snakemake.threads, snakemake.log[0]):
+    output, commit = snakemake.output, snakemake.params.commit
+    if not commit:
+        raise UserError("against which commit? Say it by --config commit=HEAD~1")
+    paths = list(zip(snakemake.input.metrics, snakemake.input.costs, strict=True))
+    ours = [row for pair in paths for row in read_rows(*pair)]
+    theirs = [row for pair in paths for row in read_rows_at(commit, *pair)]
+    moved = find_moved(theirs, ours)
+    here, there = ({cell_of(row) for row in rows} for rows in (ours, theirs))
+    files.write_table(output.parquet, files.to_table(moved, MOVED), {"commit": commit})
+    with files.writing(output.md) as temporary:
+        Path(temporary).write_text(
+            to_markdown(commit, moved, len(here & there), len(here - there), len(there - here)), encoding="utf-8"
+        )
