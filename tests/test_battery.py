@@ -36,7 +36,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
         "unlearn_epochs": 2,
         "unlearn_lr": 0.05,
         "recover_epochs": 3,
-        "lr": 50.0,
+        "lr": 1e5,
         "max_drop": 1.0,
         "batch_size": 32,
     },
