@@ -34,6 +34,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
     "anp": {"steps": 6, "lr": 1e6, "max_drop": 1.0, "batch_size": 32},
     "tsbd": {"unlearn_epochs": 1, "n": 0.3, "finetune": "none"},
     "fmp": {"samples": 8, "p": 8, "epochs": 0},
+    "nad": {"epochs": 1, "teacher_epochs": 1, "lr": 0.01},
     "eigenguard": {"k": 4, "batch_size": 32, "stage": 2},
 }
 PAIRS = [
@@ -91,7 +92,7 @@ def test_an_architecture_is_defended_as_logged(
     model = method(**hand("defenses", defense, victim=victim_of(name), model=untrained, run=run))
     assert torch.isfinite(logits(model, digits[1].images)).all() and "diverged" not in run.notes
     rows = [row for row in run.rows if row["kind"] == "unit"]
-    if defense in ("ft", "eigenguard"):
+    if defense in ("ft", "eigenguard", "nad"):
         assert not rows and not torch.equal(model.classifier.weight, victim.classifier.weight)
         return
     assert {row["layer"] for row in rows} == scored_layers(defense, victim)
@@ -109,6 +110,7 @@ GRID = {"dataset": "digits", "attack": "badnets", "ratio": 0.1, "seed": 0}
     ("model", "defense", "message"),
     [
         ("probe", "eigenguard", "eigenguard needs stages, and probe has none"),
+        ("probe", "nad", "nad needs stages, and probe has none"),
         (
             "resnet18",
             {"holder": {"estimator": "head"}},
