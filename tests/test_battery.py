@@ -45,6 +45,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
     "mcr": {"epochs": 1, "curve_epochs": 1, "sweep": False},
     "tsbd": {"unlearn_epochs": 1, "n": 0.3, "finetune": "none"},
     "fmp": {"samples": 8, "p": 8, "epochs": 0},
+    "nad": {"epochs": 1, "teacher_epochs": 1, "lr": 0.01},
     "eigenguard": {"k": 4, "batch_size": 32, "stage": 2},
 }
 
@@ -111,7 +112,7 @@ def test_an_architecture_is_defended_as_logged(
     model = method(**hand("defenses", defense, victim=victim_of(name), model=untrained, run=run))
     assert torch.isfinite(logits(model, digits[1].images)).all() and "diverged" not in run.notes
     rows = [row for row in run.rows if row["kind"] == "unit"]
-    if defense in ("ft", "eigenguard", "mcr"):
+    if defense in ("ft", "nad", "eigenguard", "mcr"):
         assert not rows and not torch.equal(model.classifier.weight, victim.classifier.weight)
         return
     assert {row["layer"] for row in rows} == scored_layers(defense, victim)
@@ -129,6 +130,7 @@ GRID = {"dataset": "digits", "attack": "badnets", "ratio": 0.1, "seed": 0}
     ("model", "defense", "message"),
     [
         ("probe", "eigenguard", "eigenguard needs stages, and probe has none"),
+        ("probe", "nad", "nad needs stages, and probe has none"),
         (
             "resnet18",
             {"holder": {"estimator": "head"}},
