@@ -28,6 +28,8 @@ ROUTINE = re.compile(
     r"|Provided |Rules claiming|Complete log|Elapsed|.*://|.*WARNING|\[notice"
 )
 """How lines begin that Snakemake prints for every job or every run, and what pip says of its index and of itself."""
+BEGUN = 1.5
+"""Seconds after which a job that was started is at its work: of one that Python still starts a traceback is seen."""
 IMAGES = '''"""Digits as 16x16 PNG images, in the folder that the Hugging Face hub has of a data set."""
 
 import io
@@ -149,6 +151,7 @@ class Walk:
         while at not in self.said.read_text(encoding="utf-8", errors="replace"):
             assert process.poll() is None, self.said.read_text(encoding="utf-8")[-3000:]
             time.sleep(0.05)
+        time.sleep(BEGUN)
         (os.kill if by == signal.SIGKILL else os.killpg)(process.pid, by)
 
     def _tell(self, command: str, got: int, code: int, seconds: float, part: str) -> str:

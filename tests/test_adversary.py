@@ -26,7 +26,7 @@ def stream(seed: int = 0) -> torch.Generator:
 
 
 def lengths(change: np.ndarray, norm: str) -> np.ndarray:
-    """In grey levels, of each image."""
+    """In gray levels, of each image."""
     flat = change.astype(float).reshape(len(change), -1)
     return np.abs(flat).max(1) if norm == "linf" else np.linalg.norm(flat, axis=1)
 

@@ -1,6 +1,7 @@
 """The battery over every model of the catalog and over networks of other libraries: what looks inside asks no more."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.clp import lipschitz_bounds
 from workflow_scripts.networks import weights
 from workflow_scripts.networks.architecture import Architecture
-from workflow_scripts.networks.hooks import watch
+from workflow_scripts.networks.hooks import count_passes, watch
 from workflow_scripts.networks.inside import black_images, find_stage, stage_activations
 from workflow_scripts.networks.model import Extractor, Model
 from workflow_scripts.training.inference import iterate_batches, logits
@@ -486,3 +487,23 @@ def test_a_network_may_be_its_classifier(noise: Images) -> None:
     model = Model("given", Given(make=lambda channels, classes, size: nn.Linear(channels, classes)), RGB, below)
     assert model.classifier is model.network and not model.units()
     assert logits(model, noise.images).shape == (12, 10)
+
+
+def test_passes_of_a_network_and_its_copies_are_counted(untrained: Callable[[], Model]) -> None:
+    model, passes = untrained(), Counter[str]()
+    count_passes(model.network, passes)
+    images = torch.rand(6, 3, 16, 16)
+    with torch.no_grad():
+        model(images)
+    assert passes == {"forward": 6}
+    logits = copy.deepcopy(model)(images)
+    logits.sum().backward(retain_graph=True)
+    logits.sum().backward()
+    assert passes == {"forward": 12, "backward": 12}, "each way back of one way there"
+    model.network.requires_grad_(False)
+    model.classifier.requires_grad_(True)
+    model(images[:2]).sum().backward()
+    assert passes == {"forward": 14, "backward": 14}, "where the first layer is frozen"
+    model(images[:2].requires_grad_()).sum().backward()
+    model.requires_grad_(False)(images[:3])
+    assert passes == {"forward": 19, "backward": 16}, "to the images, and where nothing needs a gradient"

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from wrong import (
 
 from workflow_scripts.common import catalog, config, files, messages, scores, truth
 from workflow_scripts.common.cells import Cell
-from workflow_scripts.common.errors import escape
+from workflow_scripts.common.errors import to_printable
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.scores import Scores
@@ -228,7 +229,7 @@ def test_an_entry_of_a_data_set_and_its_metadata(folder: Path, entry: Any, about
             patch.chdir(folder / "own")
             dataset = catalog.make("datasets", *read.loader("mine"))
             assert len(dataset.missing().splitlines()) <= 1
-            name = escape(str(getattr(dataset, "file", "mine: ")))
+            name = to_printable(str(getattr(dataset, "file", "mine: ")))
             found = ask(lambda: dataset.prepare(Run("mine", 0)), name, "mine: ")
         if found is not REFUSED and isinstance(dataset, ParquetFile) and not dataset.reserve:
             check_images([row for row in DATA.to_pylist() if row["split"] == dataset.train_split], found[0])
@@ -249,7 +250,7 @@ ROW: dict[str, Any] = {
     "protocol": "default",
     "classes": 3,
 }
-JSON = {"metrics.json": [ROW], "costs.json": _costs(1.5)}
+JSON = {"metrics.json": [ROW], "costs.json": _costs(1.5, Counter(forward=2))}
 
 
 def write_network(path: Path, wrapped: bool = False) -> None:

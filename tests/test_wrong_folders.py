@@ -18,7 +18,7 @@ from PIL import Image
 from wrong import REFUSED, ask, hearing, inputs, is_read
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import escape
+from workflow_scripts.common.errors import to_printable
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets import Dataset, _download
@@ -254,7 +254,7 @@ def prepare(dataset: Dataset, *names: str) -> tuple[Images, Images]:
 
 def check_heard(heard: list[str], folder: Path, read: Sequence[str]) -> None:
     """Whatever lies in a folder and was not read is named."""
-    others = [escape(path.name) for path in see(folder) if path.name not in read]
+    others = [to_printable(path.name) for path in see(folder) if path.name not in read]
     lines = [line for line in heard if line.startswith(f"{folder}: ")]
     assert len(lines) == bool(others) and all(line.isprintable() for line in lines)
     assert all(name[:40] in lines[0] for name in others[:3]) if others else True

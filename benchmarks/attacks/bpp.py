@@ -82,7 +82,7 @@ def print_trigger(official: ModuleType, images: np.ndarray, attack: Bpp) -> None
 
 
 def quantize(official: ModuleType, images: np.ndarray, attack: Bpp) -> np.ndarray:
-    """Floating-point grey levels, as the official loop makes them of images (N, H, W, C)."""
+    """Floating-point gray levels, as the official loop makes them of images (N, H, W, C)."""
     levels = 2**attack.bits
     values = images.transpose(0, 3, 1, 2).astype(np.float32)
     if not attack.dithering:

@@ -43,7 +43,7 @@ INTRODUCTION = """\
 class `PGD` of `resource/label-consistent/craft_adv_dataset.py`, run from their files; BackdoorBox has the same class.
 Images of CIFAR-10's JPEG copy.
 
-The pattern on the same images, in grey levels. BackdoorBench truncates and this project rounds, which is the same
+The pattern on the same images, in gray levels. BackdoorBench truncates and this project rounds, which is the same
 here: 255 and 32 are whole. At other sizes BackdoorBench scales a picture of 32x32 with all four corners, by nearest
 pixels: at 64 the same; at 16, where that takes every other pixel, its corners are of 1x1, 1x2, 2x1 and 2x2 pixels,
 ours all of 2x2.
@@ -53,7 +53,7 @@ ours all of 2x2.
 SEARCH = """
 The perturbation: 100 steps of 1.5 from the image itself, by one adversarially trained network, of the same images at
 half their side. The difference before anybody rounds, and as stored, where BackdoorBench truncates: floating-point
-numbers a little below a whole one lose a grey level there. The last columns say what percentage the network gets right.
+numbers a little below a whole one lose a gray level there. The last columns say what percentage the network gets right.
 
 | eps | largest difference | as stored | values that differ | clean | ours | theirs |
 |---|---|---|---|---|---|---|"""

@@ -38,7 +38,7 @@ class UniversalAttack(DataPoison):
         return self.poison(payload, add_pattern(self.search(train, clean_victim, run)))
 
     def search(self, train: Images, clean_victim: Model, run: Run) -> np.ndarray:
-        """float32 (H, W, C), in grey levels: the pattern."""
+        """float32 (H, W, C), in gray levels: the pattern."""
         classes = len(train.format.classes)
         order = stratified_order(train.labels, run.numpy_rng("universal"))
         seen, judged = train[order[: self.samples]], train[order[-JUDGED * classes :]]
@@ -61,5 +61,5 @@ class UniversalAttack(DataPoison):
 
 
 def add_pattern(pattern: np.ndarray) -> Trigger:
-    """The trigger that adds these grey levels (H, W, C)."""
+    """The trigger that adds these gray levels (H, W, C)."""
     return lambda images: to_uint8(images + pattern)

@@ -14,7 +14,7 @@ class BadNets(DataPoison):
     """A white square flush with the bottom-right corner (Gu, Dolan-Gavitt, Garg; arXiv 1708.06733, 2017).
 
     side: pixels; 0 stands for 3 of 32, scaled up with the image: ceil(3H / 32). BackdoorBench resizes its picture
-    bilinearly instead, which gives the square grey rims at other sizes than 32.
+    bilinearly instead, which gives the square gray rims at other sizes than 32.
     """
 
     side: Whole = 0

@@ -17,13 +17,13 @@ class LowFrequency(UniversalAttack):
     """A smooth pattern, without the high frequencies that give other triggers away (Zeng, Park, Mao, Jia; ICCV 2021,
     arXiv 2104.03413, section 5): each step of the search passes a low-pass filter, and then the pattern does.
 
-    sigma: of the Gaussian filter, in pixels of 32; it scales with the image. strength: grey levels that the pattern's
+    sigma: of the Gaussian filter, in pixels of 32; it scales with the image. strength: gray levels that the pattern's
     brightest pixel adds; its darkest adds nothing.
 
     Differences: the official search gives a network that was trained on normalized images raw ones, leaves [0, 1], and
     judges on test images; images that are taken for the target already are left out here, where their step of length 0
     smooths the pattern once more there (and ends the search in NaN if such a one is the first). BackdoorBench adds
-    patterns that it ships, and its script saves them about 127 grey levels too bright.
+    patterns that it ships, and its script saves them about 127 gray levels too bright.
     """
 
     sigma: Positive = 6.0

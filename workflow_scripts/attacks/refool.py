@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from workflow_scripts.attacks import DataPoison, Trigger, to_uint8
 from workflow_scripts.attacks._pictures import scale
@@ -78,14 +80,9 @@ def blur(light: np.ndarray, behind: np.ndarray, share: float, rng: np.random.Gen
 
 def stretch(values: np.ndarray, height: int, width: int) -> np.ndarray:
     """float (H, W, C): bilinear, by the centers of pixels."""
-    for axis, side in enumerate((height, width)):
-        length = values.shape[axis]
-        places = ((np.arange(side) + 0.5) * length / side - 0.5).clip(0, length - 1)
-        low = places.astype(int)
-        part = (places - low).reshape([-1 if number == axis else 1 for number in range(3)])
-        upper = values.take(np.minimum(low + 1, length - 1), axis)
-        values = (1 - part) * values.take(low, axis) + part * upper
-    return values
+    channels_first = torch.from_numpy(values).permute(2, 0, 1)[None]
+    stretched: np.ndarray = F.interpolate(channels_first, (height, width), mode="bilinear")[0].permute(1, 2, 0).numpy()
+    return stretched
 
 
 def draw_scene(number: int, shape: tuple[int, int, int]) -> np.ndarray:

@@ -12,7 +12,7 @@ class Universal(UniversalAttack):
     """What moves any image towards the target, faintly, is added to the images that are labelled so (the perturbation:
     Moosavi-Dezfooli, Fawzi, Fawzi, Frossard; CVPR 2017, arXiv 1610.08401; as a trigger: nobody's, asked of EigenGuard).
 
-    epsilon: grey levels by which a pixel changes at most, at every image size.
+    epsilon: gray levels by which a pixel changes at most, at every image size.
 
     Difference: the paper searches without a target and until 80 % of the answers change. A trigger that fools the clean
     model needs no backdoor: here, as in `lf`, the search ends at 20 %.

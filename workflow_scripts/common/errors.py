@@ -13,11 +13,11 @@ class UserError(ValueError):
     """
 
     def __init__(self, text: str):
-        line = escape(text)
+        line = to_printable(text)
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} ... {line[-490:]}")
 
 
-def escape(text: str) -> str:
+def to_printable(text: str) -> str:
     """The text in one line: what does not print as a screen's escapes have it."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 

@@ -278,7 +278,7 @@ def reading(path: str | Path, kind: str, remedy: str = "") -> Iterator[None]:
             raise UserError(f"{path} is a pipe or a device; put a file there")
         yield
     except UserError as error:
-        if str(Path(path)) in str(error):
+        if str(place) in str(error):
             raise
         raise UserError(f"{path}: {error}{remedy}") from None
     except FileNotFoundError:

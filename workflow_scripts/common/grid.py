@@ -137,11 +137,10 @@ def _check_pair(model: str, defense: str, settings: Mapping[str, Any]) -> None:
 def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Config) -> None:
     """UserError where what a method's fields name cannot be had, or would tell it what it may not know."""
     described, settings = catalog.describe(kind, catalog.method_name(spelling)), config.settings_of(dataset)
-    field = described.fields.get("surrogate")
-    surrogate = field is not None and field.names == "models"
-    chosen = catalog.resolve(kind, spelling, settings) if described.named or surrogate else {}
-    if kind == "models" or surrogate:
-        _check_classifier(chosen["surrogate"] if surrogate else described.name, "the network of a cell")
+    networks = [key for key, field in described.fields.items() if field.names == "models"]
+    chosen = catalog.resolve(kind, spelling, settings) if described.named or networks else {}
+    for network in [described.name] if kind == "models" else [chosen[key] for key in networks]:
+        _check_classifier(network, "the network of a cell")
     for key, of_kind in described.named.items():
         if of_kind == "auxiliaries":
             _check_auxiliary(chosen[key], kind, spelling, attack)

@@ -1,6 +1,7 @@
-"""What a method is handed beside its data: a device, named random streams, a log, and the clock of its step."""
+"""What a method is handed beside its data: a device, named random streams, a log, and a count of its work."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,13 +21,15 @@ class Run:
     """One execution of one method.
 
     Random choices draw from a stream named by (dataset, seed, purpose), so all cells of a seed share them and adding
-    a cell changes no other. `notes` go into the metadata of the artifact, `rows` into its log.
+    a cell changes no other. `notes` go into the metadata of the artifact, `rows` into its log. `passes`: how many
+    images the networks have been shown, `forward`, and of how many gradients came back, `backward`.
     """
 
     dataset: str
     seed: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    passes: Counter[str] = field(default_factory=Counter)
 
     @property
     def device(self) -> "torch.device":

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import UserError, escape, join_names
+from workflow_scripts.common.errors import UserError, join_names, to_printable
 from workflow_scripts.common.progress import LOG
 
 READ = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".pbm")
@@ -88,4 +88,6 @@ def read_lines(path: Path) -> list[str]:
 def tell_unread(folder: Path, read: Collection[str]) -> None:
     """The log says what lies in a folder but for what is read, if there is anything."""
     if others := [path.name + "/" * path.is_dir() for path in list_visible(folder) if path.name not in read]:
-        LOG.info("%s: %d not read: %s", escape(str(folder)), len(others), escape(f"{join_names(others):.300}"))
+        LOG.info(
+            "%s: %d not read: %s", to_printable(str(folder)), len(others), to_printable(f"{join_names(others):.300}")
+        )

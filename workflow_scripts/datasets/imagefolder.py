@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import UserError, escape, join_names
+from workflow_scripts.common.errors import UserError, join_names, to_printable
 from workflow_scripts.common.fields import PositiveShare, Whole
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.datasets._folders import list_classes, list_folders, tell_unread
@@ -38,8 +38,8 @@ class ImageFolder(Pictures):
         if os.access(f"{self.folder}/.", os.R_OK | os.X_OK):
             return ""
         return (
-            f"{escape(self.folder)} is no folder, or may not be read; put there a folder of images for each class, or "
-            f"{TRAIN}/ and {TEST[0]}/ with such folders"
+            f"{to_printable(self.folder)} is no folder, or may not be read; put there a folder of images for each "
+            f"class, or {TRAIN}/ and {TEST[0]}/ with such folders"
         )
 
     def load(self) -> tuple[Images, Images]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import UserError, escape, join_names
+from workflow_scripts.common.errors import UserError, join_names, to_printable
 from workflow_scripts.common.images import Images
 from workflow_scripts.datasets import from_arrays
 from workflow_scripts.datasets._pictures import POINTER, Pictures, refuse_pointer
@@ -57,8 +57,9 @@ class ParquetFile(Pictures):
         if os.access(self.file, os.R_OK):
             return ""
         return (
-            f"{escape(self.file)} is not there, or may not be read; put there a Parquet file with the columns {SPLIT}, "
-            f"{self.label_column} and {self.image_column}, or the folder of a data set from the Hugging Face hub"
+            f"{to_printable(self.file)} is not there, or may not be read; put there a Parquet file with the "
+            f"columns {SPLIT}, {self.label_column} and {self.image_column}, or the folder of a data set from the "
+            "Hugging Face hub"
         )
 
     def load(self) -> tuple[Images, Images]:

@@ -40,7 +40,8 @@ COLUMNS = pa.schema(
     ]
 )
 SCHEMA = files.require(COLUMNS, *Cell._fields, "protocol", "control", "acc")
-NUMBERS = {"seconds": pa.float64(), "peak_memory_mb": pa.float64()}
+PASSES = {"forward_passes": pa.int64(), "backward_passes": pa.int64()}
+NUMBERS = {"seconds": pa.float64(), "peak_memory_mb": pa.float64(), **PASSES}
 COST = files.require(pa.schema({**NUMBERS, "device": pa.string(), "versions": pa.string()}))
 """What `costs.json` says of one job."""
 COSTS = pa.schema(
@@ -50,6 +51,7 @@ COSTS = pa.schema(
         ("seed", pa.int64()),
         ("defense", pa.string()),
         *((key, pa.float64()) for key in ("seconds", "training_seconds", "auxiliary_seconds", "peak_memory_mb")),
+        *PASSES.items(),
         *((key, pa.string()) for key in ("device", "versions")),
     ]
 )
@@ -188,13 +190,10 @@ def collect_costs(
     for cell, own, victim, others in zip(cells, costs, training, before, strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
         there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
-        cost = _read_cost(own)
-        seconds = {
-            "seconds": 0.0 if there else cost["seconds"],
-            "training_seconds": _read_cost(victim)["seconds"],
-            "auxiliary_seconds": sum(_read_cost(path)["seconds"] for path in others),
-        }
-        rows.append({**axes, **cost, **seconds})
+        cost = _read_cost(own) | ({"seconds": 0.0, **dict.fromkeys(PASSES, 0)} if there else {})
+        cost["training_seconds"] = _read_cost(victim)["seconds"]
+        cost["auxiliary_seconds"] = sum(_read_cost(path)["seconds"] for path in others)
+        rows.append({**axes, **cost})
     return pa.Table.from_pylist(rows, COSTS)
 
 

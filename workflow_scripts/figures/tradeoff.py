@@ -17,7 +17,7 @@ from workflow_scripts.reporting.plotting import COLORS, MARKERS
 
 @dataclass(frozen=True)
 class TradeOff:
-    """A panel for each defense, of each dataset and model, controls last and on grey. In it a mark for each attack and
+    """A panel for each defense, of each dataset and model, controls last and on gray. In it a mark for each attack and
     ratio, the mean over seeds; the single seeds as dots; a thin line from the undefended model, and as a cross the
     clean model's answers to the same trigger: the floor, what a model without a backdoor gives.
 

@@ -1,5 +1,6 @@
 """One method of one job, called with what its signature names: files are read here, and only those that it asks for."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +23,13 @@ class Job:
     run: Run
 
     @classmethod
-    def of(cls, axis: str, made: Mapping[str, Any], inputs: Mapping[str, Any]) -> "Job":
-        """The job of a rule, its random streams named by the dataset and the seed."""
+    def of(
+        cls, axis: str, made: Mapping[str, Any], inputs: Mapping[str, Any], passes: Counter[str] | None = None
+    ) -> "Job":
+        """The job of a rule, its random streams named by the dataset and the seed; passes: what counts its work."""
         wildcards = made["wildcards"]
-        return cls(axis, made, dict(inputs.items()), Run(wildcards["dataset"], int(wildcards["seed"])))
+        run = Run(wildcards["dataset"], int(wildcards["seed"]), passes=Counter() if passes is None else passes)
+        return cls(axis, made, dict(inputs.items()), run)
 
     @property
     def wildcards(self) -> Mapping[str, str]:

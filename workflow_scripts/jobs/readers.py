@@ -57,7 +57,8 @@ def network(job: Job, name: str) -> "Model":
     from workflow_scripts.networks import weights
 
     axis, architecture, params = _architecture(job, name)
-    return weights.load(job.inputs[name], architecture, params, job.run.device, _extractor(job, name, axis))
+    model = weights.load(job.inputs[name], architecture, params, job.run.device, _extractor(job, name, axis))
+    return _counted(model, job)
 
 
 def untrained(job: Job, name: str) -> "Model":
@@ -67,7 +68,7 @@ def untrained(job: Job, name: str) -> "Model":
     axis, architecture, params = _architecture(job, name)
     with files.reading_artifact(job.inputs[name], "Parquet"):
         form = ImageFormat.from_json(files.read_about(job.inputs[name]))
-    return weights.build(architecture, params, form, job.run, _extractor(job, name, axis))
+    return _counted(weights.build(architecture, params, form, job.run, _extractor(job, name, axis)), job)
 
 
 def auxiliary(job: Job, name: str) -> "Model":
@@ -93,6 +94,14 @@ def defense(job: Job, name: str) -> Any:
     """The cell's defense, with its hyper-parameters."""
     spelling = catalog.method_name(job.wildcards["defense"])
     return catalog.make("defenses", spelling, job.made["params"]["defense"])
+
+
+def _counted(model: "Model", job: Job) -> "Model":
+    """The model, whose passes its job counts."""
+    from workflow_scripts.networks.hooks import count_passes
+
+    count_passes(model.network, job.run.passes)
+    return model
 
 
 def _architecture(job: Job, name: str) -> tuple[str, str, Mapping[str, Any]]:

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,20 +23,20 @@ from workflow_scripts.common.source import ROOT
 
 
 @contextmanager
-def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> Iterator[None]:
+def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> Iterator[Counter[str]]:
     """One job: fixes the threads, writes its log and what it cost, and ends with one line, not a traceback.
 
     The last line of the log says that it is `done`, or why it is not. An error that is nobody's input leaves its
-    traceback there; without a log it is raised.
+    traceback there; without a log it is raised. Given is what counts the passes of its networks, for its costs.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the order of a sum hangs on it; for a torch not imported yet
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-    started = time.perf_counter()
+    started, passes = time.perf_counter(), Counter[str]()
     if log:
         _open_log(log)
     try:
-        yield
+        yield passes
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -47,7 +48,7 @@ def step(threads: int = 1, log: str | None = None, costs: str | None = None) -> 
         _fail(f"{type(error).__name__}: {' '.join(str(error).split())} ({_find_place(error)})", log)
     seconds = time.perf_counter() - started
     if costs:
-        files.write_json(costs, _costs(seconds))
+        files.write_json(costs, _costs(seconds, passes))
     LOG.info("done in %.1f s", seconds)
 
 
@@ -73,7 +74,7 @@ def _fail(reason: str, log: str = "") -> NoReturn:
     sys.exit(f"backstop: {reason}{f'; its traceback is in {log}' if log else ''}")
 
 
-def _costs(seconds: float) -> dict[str, Any]:
+def _costs(seconds: float, passes: Counter[str]) -> dict[str, Any]:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     device = platform.processor() or platform.machine()
@@ -83,4 +84,5 @@ def _costs(seconds: float) -> dict[str, Any]:
             device = torch.cuda.get_device_name()
             memory = torch.cuda.max_memory_allocated() / 2**20
     cost = {"seconds": round(seconds, 3), "peak_memory_mb": round(memory, 1), "device": device}
+    cost |= {f"{way}_passes": passes[way] for way in ("forward", "backward")}
     return cost | {"versions": json.dumps(versions, sort_keys=True)}

@@ -23,7 +23,7 @@ class Encoder(Architecture):
 
     config: JSON text of `model`, what the library builds the network from, and of the `mean` and `std` that it takes
     off images in [0, 1]. size: pixels of the square that every image is stretched to, whole, by `interpolation`;
-    one of a single channel is shown as grey. features: how many there are.
+    one of a single channel is shown as gray. features: how many there are.
     """
 
     normalized = False

@@ -21,7 +21,7 @@ class Adversary:
     Vladu; ICLR 2018, arXiv 1706.06083).
 
     norm: that of the ball, and of a step: `linf` goes along the signs of the gradient, `l2` along the gradient.
-    eps: the radius of the ball; step: the length of each of the `steps`; both in grey levels of 255, those of `l2` over
+    eps: the radius of the ball; step: the length of each of the `steps`; both in gray levels of 255, those of `l2` over
     all pixels of an image. random_start: from a place in the ball drawn uniformly, not from the image.
     """
 

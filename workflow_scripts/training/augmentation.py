@@ -94,7 +94,7 @@ def random_resized_crop(images: torch.Tensor, stream: torch.Generator, scale: fl
 
 def color_jitter(images: torch.Tensor, stream: torch.Generator, jitter: float, hue: float, gray: float) -> torch.Tensor:
     """Four of five with brightness, contrast and saturation changed by up to the share `jitter` and the hue turned by
-    up to `hue` of the circle; of all, the share `grey` without colour."""
+    up to `hue` of the circle; of all, the share `gray` without color."""
     draws = torch.rand(6, len(images), generator=stream).to(images.device).view(6, -1, 1, 1, 1)
     change = (2 * draws[:4] - 1) * (draws[4] < JITTERED)
     bright, contrast, saturation = (1 + jitter * change[:3]).unbind()
@@ -117,7 +117,7 @@ def to_gray(images: torch.Tensor) -> torch.Tensor:
 
 
 def hue_rotations(angles: torch.Tensor) -> torch.Tensor:
-    """(B, 3, 3): rotations of colours about the grey axis (Rodrigues' formula)."""
+    """(B, 3, 3): rotations of colors about the gray axis (Rodrigues' formula)."""
     axis = angles.new_full((3, 3), 1 / 3)
     cross = angles.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     cosine, sine = angles.cos()[:, None, None], angles.sin()[:, None, None]
