@@ -181,7 +181,7 @@ def quick(kind: str, name: str) -> Any:
     """The method with every count of epochs or steps at its least, and its networks narrow, so that the whole catalog
     runs in seconds."""
     fields = catalog.describe(kind, name).fields
-    short = {key: 1 for key in fields if key in ("epochs", "steps") or key.endswith("_epochs")}
+    short = {key: 1 for key in fields if key in ("epochs", "steps", "rounds") or key.endswith("_epochs")}
     short |= {key: size for key, size in {"holdout_size": 80, "samples": 16, "width": 4}.items() if key in fields}
     return catalog.make(kind, name, short)
 
