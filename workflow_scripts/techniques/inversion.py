@@ -95,7 +95,7 @@ class Search:
 
     def trigger(self) -> ReversedTrigger:
         """The one that is tried now."""
-        return ReversedTrigger(*(values.tanh() / 2 + 0.5 for values in (self.mask, self.pattern)))
+        return ReversedTrigger(self.mask.tanh() / 2 + 0.5, self.pattern.tanh() / 2 + 0.5)
 
     def step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and loss on stamped images; gradients of mask and pattern."""
