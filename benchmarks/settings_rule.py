@@ -52,8 +52,11 @@ CANDIDATES: dict[str, tuple[str, list[float]]] = {
     "fmp": ("p", [1000, 64, 32, 16, 8, 4]),
     "eigenguard": ("k", [50, 20, 10, 5, 2, 1]),
     "hid": ("fraction", [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]),
+    "nc": ("stamped", [0.05, 0.1, 0.2, 0.4, 0.7, 1.0]),
+    "i_bau": ("lr", [2e-4, 5e-4, 1e-3]),
+    "npd": ("radius", [0.5, 1.0, 2.0, 3.0, 5.0]),
 }
-FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr")
+FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr", "nc")
 """They have the learning rate that `ft` has chosen."""
 UNLEARN_LRS = [1e-4 * 2**power for power in range(6)]
 UNLEARN_EPOCHS = 50

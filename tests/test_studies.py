@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.settings_rule import CANDIDATES, FINE_TUNED
 from workflow_scripts.common import catalog, config, studies
 from workflow_scripts.common.cells import Cell, Study
 from workflow_scripts.common.errors import UserError
@@ -148,11 +149,11 @@ def test_the_settings_of_digits_are_those_that_the_rule_has_chosen() -> None:
     table = (here / "benchmarks/digits_settings.md").read_text()
     chosen = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+)[^|]*\|[^|]*\|[^|]*\| \*\*yes\*\* \|$", table, re.M)
     chosen += [("tsbd", "unlearn_lr", re.findall(r"^\| ([\d.]+) \| \d+ of \d+ \| \*\*yes", table, re.M)[0])]
-    assert len(chosen) == 14
+    assert len(chosen) == len(CANDIDATES) + 1
     for defense, field, value in chosen:
         assert catalog.resolve("defenses", defense, settings)[field] == float(value), f"{defense} {field}"
     (lr,) = (value for defense, _, value in chosen if defense == "ft")
-    shared = ("ft", "fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr")
+    shared = ("ft", *FINE_TUNED)
     assert {catalog.resolve("defenses", defense, settings)["lr"] for defense in shared} == {float(lr)}
 
 

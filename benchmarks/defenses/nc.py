@@ -5,6 +5,7 @@
 CHECKOUT is one of github.com/SCLBD/BackdoorBench; FOLDER keeps the victims.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock, patch
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
@@ -58,7 +59,8 @@ class Official:
             early_stop=True, early_stop_threshold=0.99, early_stop_patience=25, to_file=False,
         )  # fmt: skip
         replaced: dict[str, Any] = {"args": self.args, "generate_cls_model": lambda *_: scene.fresh()}
-        vars(self.module).update(replaced, print=lambda *_: None, logging=MagicMock())
+        replaced |= {"os": MagicMock(wraps=os, getcwd=lambda: ""), "logging": MagicMock()}  # its folder is absolute
+        vars(self.module).update(replaced, print=lambda *_: None)
         self.given = {"model": scene.victim.state_dict()}
         self.start = np.ones((1, 16, 16), np.float32), np.ones((3, 16, 16), np.float32)
 
@@ -74,10 +76,8 @@ class Official:
     def invert(self, label: int, run: Run) -> ReversedTrigger:
         """The trigger of a class; its image files are left in the folder."""
         self.args.target_label = label
-        with patch.object(self.module.os, "getcwd", lambda: ""):
-            recorder, _ = self.module.train_mask(
-                self.args, self.given, Loader(self.scene.holdout, label, run), *self.start
-            )
+        loader = Loader(self.scene.holdout, label, run)
+        recorder, _ = self.module.train_mask(self.args, self.given, loader, *self.start)
         return ReversedTrigger(recorder.mask_best, recorder.pattern_best, recorder.reg_best < float("inf"))
 
     def flag(self, norms: Sequence[float]) -> list[int]:

@@ -32,8 +32,8 @@ class ImplicitUnlearning(HoldoutDefense):
 
     Defaults as the authors' code has them; BackdoorBench has AMSGrad at 1e-4 and batches of 256. Differences from both:
     the ball and the clipping of images to [0, 1], of which they have the lines but commented out; the loss of the fixed
-    point is that of the same batch (there always of the first). BackdoorBench's change is one of normalized images,
-    augmented once.
+    point is that of the same batch (there always of the first); in a small batch one image carries the change (there
+    none below 100 images). BackdoorBench's change is one of normalized images, augmented once.
     """
 
     rounds: Count = 5

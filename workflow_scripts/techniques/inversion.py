@@ -28,6 +28,10 @@ class ReversedTrigger:
     pattern: torch.Tensor
     found: bool = False
 
+    def detach(self, found: bool) -> "ReversedTrigger":
+        """The same without what it was computed by."""
+        return ReversedTrigger(self.mask.detach(), self.pattern.detach(), found)
+
     def stamp(self, images: torch.Tensor) -> torch.Tensor:
         """Float images (B, C, H, W) in [0, 1] under the pattern, as far as the mask lets it through."""
         return (1 - self.mask) * images + self.mask * self.pattern
@@ -72,7 +76,7 @@ class Inversion:
             optimizer=TorchOptimizer(torch.optim.Adam([search.mask, search.pattern], betas=BETAS)),
             until=search.weigh,
         )
-        return search.best or search.trigger()
+        return search.best or search.trigger().detach(found=False)
 
 
 class Search:
@@ -89,10 +93,9 @@ class Search:
         self.successes = self.failures = self.stalled = 0
         self.raised = self.lowered = False
 
-    def trigger(self, found: bool = False) -> ReversedTrigger:
+    def trigger(self) -> ReversedTrigger:
         """The one that is tried now."""
-        mask, pattern = (values.tanh() / 2 + 0.5 for values in (self.mask, self.pattern))
-        return ReversedTrigger(mask, pattern) if not found else ReversedTrigger(mask.detach(), pattern.detach(), True)
+        return ReversedTrigger(self.mask.tanh() / 2 + 0.5, self.pattern.tanh() / 2 + 0.5)
 
     def step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and loss on stamped images; gradients of mask and pattern."""
@@ -112,7 +115,7 @@ class Search:
         self.seen.clear()
         succeeded, before = success >= self.inversion.success, self.smallest
         if succeeded and norm < self.smallest:
-            self.best, self.smallest = self.trigger(found=True), norm
+            self.best, self.smallest = self.trigger().detach(found=True), norm
         self.stalled = self.stalled + 1 if self.smallest >= LESS * before and self.best else 0
         if self.raised and self.lowered and self.stalled >= STALLED:
             return True
