@@ -49,7 +49,24 @@ atexit.register(write)
 STUDY: dict[str, Any] = {  # each defense once, each kind of model, an attack of each kind; no more, for it is slow
     "grid": [
         TINY["grid"]
-        | {"attack": "badnets", "defense": ["none", "fp", "tsbd", "anp", "fmp", "clp", "eigenguard", "hid", "filter"]},
+        | {
+            "attack": "badnets",
+            "defense": [
+                "none",
+                "fp",
+                "tsbd",
+                "anp",
+                "fmp",
+                "clp",
+                "eigenguard",
+                "hid",
+                "filter",
+                "rnp",
+                "ep",
+                "bnp",
+                "mcr",
+            ],
+        },
         TINY["grid"] | {"attack": "wanet", "defense": ["none", "plain"]},
         TINY["grid"] | {"attack": "ssba", "defense": "none"},
         TINY["grid"] | {"model": "probe+extractor~supervised", "attack": "badnets", "defense": ["none", "holder"]},
