@@ -41,6 +41,8 @@ REASONS = {
     "abl batch_size": "the victim's",
     "eigenguard batch_size": "the victim's",
     "fmp samples": "each image is moved anew for every unit; time",
+    "nad teacher_epochs": "as many as the student's",
+    "sau epochs": "half of the others': each step asks and differentiates two networks up to five times; time",
     "hid ssl_epochs": "what fits into 40 seconds of a cell",
     "hid semi_epochs": "what fits into 40 seconds of a cell",
     "hid ssl_lr": "0.4 is for batches of 512; by a probe's accuracy on held-back training images",

@@ -48,8 +48,10 @@ CANDIDATES: dict[str, tuple[str, list[float]]] = {
     "fmp": ("p", [1000, 64, 32, 16, 8, 4]),
     "eigenguard": ("k", [50, 20, 10, 5, 2, 1]),
     "hid": ("fraction", [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]),
+    "nad": ("beta", [10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]),
+    "ft_sam": ("rho", [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]),
 }
-FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning")
+FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "nad", "ft_sam")
 """They have the learning rate that `ft` has chosen."""
 UNLEARN_LRS = [1e-4 * 2**power for power in range(6)]
 UNLEARN_EPOCHS = 50

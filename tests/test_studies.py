@@ -138,11 +138,11 @@ def test_the_settings_of_digits_are_those_that_the_rule_has_chosen() -> None:
     table = (here / "benchmarks/digits_settings.md").read_text()
     chosen = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+)[^|]*\|[^|]*\|[^|]*\| \*\*yes\*\* \|$", table, re.M)
     chosen += [("tsbd", "unlearn_lr", re.findall(r"^\| ([\d.]+) \| \d+ of \d+ \| \*\*yes", table, re.M)[0])]
-    assert len(chosen) == 10
+    assert len(chosen) == 12
     for defense, field, value in chosen:
         assert catalog.resolve("defenses", defense, settings)[field] == float(value), f"{defense} {field}"
     (lr,) = (value for defense, _, value in chosen if defense == "ft")
-    shared = ("ft", "fp", "tsbd", "fmp", "random_pruning", "tac_pruning")
+    shared = ("ft", "fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "nad", "ft_sam")
     assert {catalog.resolve("defenses", defense, settings)["lr"] for defense in shared} == {float(lr)}
 
 
