@@ -46,6 +46,8 @@ REASONS = {
     "i_bau rounds": "three steps each, where the authors have fifty; more for time",
     "i_bau radius": "the same for each pixel: images have half the side",
     "npd epochs": "100 steps, a third of a victim's training; time",
+    "nad teacher_epochs": "as many as the student's",
+    "sau epochs": "half of the others': each step asks and differentiates two networks up to five times; time",
     "hid ssl_epochs": "what fits into 40 seconds of a cell",
     "hid semi_epochs": "what fits into 40 seconds of a cell",
     "hid ssl_lr": "0.4 is for batches of 512; by a probe's accuracy on held-back training images",

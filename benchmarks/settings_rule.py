@@ -55,8 +55,10 @@ CANDIDATES: dict[str, tuple[str, list[float]]] = {
     "nc": ("stamped", [0.05, 0.1, 0.2, 0.4, 0.7, 1.0]),
     "i_bau": ("lr", [2e-4, 5e-4, 1e-3]),
     "npd": ("radius", [0.5, 1.0, 2.0, 3.0, 5.0]),
+    "nad": ("beta", [10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]),
+    "ft_sam": ("rho", [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]),
 }
-FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr", "nc")
+FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr", "nc", "nad", "ft_sam")
 """They have the learning rate that `ft` has chosen."""
 UNLEARN_LRS = [1e-4 * 2**power for power in range(6)]
 UNLEARN_EPOCHS = 50

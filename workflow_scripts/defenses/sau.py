@@ -90,20 +90,21 @@ class SharedAdversary:
         """float32 (B, C, H, W) in [0, 1]: images (B, C, H, W) in [0, 1] of these labels (B,), moved."""
         with torch.no_grad():
             own, others = model(images).argmax(1), other(images).argmax(1)
-        moved = (images + self.eps).clamp(0, 1)
+        moved, rows = (images + self.eps).clamp(0, 1), torch.arange(len(images), device=images.device)
         for _ in range(self.steps):
-            moved.requires_grad_()
-            answers, others_answers = model(moved), other(moved)
-            first, second = answers.argmax(1) != own, others_answers.argmax(1) != others
+            there = moved[rows].requires_grad_()
+            answers, others_answers = model(there), other(there)
+            first, second = answers.argmax(1) != own[rows], others_answers.argmax(1) != others[rows]
             apart = ~(first & second & (answers.argmax(1) == others_answers.argmax(1)))
             if not apart.any():
                 break
-            known = _sum_entropy(answers, labels, ~first) + _sum_entropy(others_answers, labels, ~second)
+            known = _sum_entropy(answers, labels[rows], ~first) + _sum_entropy(others_answers, labels[rows], ~second)
             divergence = _divergence(answers, others_answers)[apart].sum()
-            (gradient,) = torch.autograd.grad(self.sharing * divergence - self.adversarial * known / 2, moved)
-            change = moved.detach() - self.step * gradient.sign() - images
-            moved = (images + change.clamp(-self.eps, self.eps)).clamp(0, 1)
-        return moved.detach()
+            (gradient,) = torch.autograd.grad(self.sharing * divergence - self.adversarial * known / 2, there)
+            change = there.detach() - self.step * gradient.sign() - images[rows]
+            moved[rows] = (images[rows] + change.clamp(-self.eps, self.eps)).clamp(0, 1)
+            rows = rows[apart]  # what is shared has no gradient any more
+        return moved
 
 
 def unlearning_risk(logits: torch.Tensor, shared: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
