@@ -92,7 +92,7 @@ def main(checkout: Path, folder: Path) -> None:
         first.append(f"| {seed} | {' | '.join(gaps)} |")
         named = {"victim, and what the official code saves as defended": scene.victim, "official": theirs, "here": ours}
         rows += [f"| {seed} | {name} | {scene.describe(model)} |" for name, model in named.items()]
-    print(INTRODUCTION, *first, WHOLE, *rows, REASONS, sep="\n")
+    print(INTRODUCTION, *first, WHOLE, *rows, sep="\n")
 
 
 INTRODUCTION = f"""\
@@ -109,7 +109,6 @@ After {EPOCHS} epochs, in percent:
 
 | seed | | ACC | ASR | RA |
 |---|---|---|---|---|"""
-REASONS = ""
 
 
 if __name__ == "__main__":
