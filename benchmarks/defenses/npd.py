@@ -92,7 +92,7 @@ def main(checkout: Path, folder: Path) -> None:
         first.append(f"| {seed} | {' | '.join(gaps)} |")
         named = {"victim, and what the official code saves as defended": scene.victim, "official": theirs, "here": ours}
         rows += [f"| {seed} | {name} | {scene.describe(model)} |" for name, model in named.items()]
-    print(INTRODUCTION, *first, WHOLE, *rows, sep="\n")
+    print(INTRODUCTION, *first, WHOLE, *rows, REASONS, sep="\n")
 
 
 INTRODUCTION = f"""\
@@ -109,6 +109,10 @@ After {EPOCHS} epochs, in percent:
 
 | seed | | ACC | ASR | RA |
 |---|---|---|---|---|"""
+REASONS = """
+Images move along the signs of gradients, so that rounding turns single pixels around: after one epoch the sides differ
+by 1e-5 at most, after the last by up to 4 %, which is up to 4.4 points of ASR at a seed. The authors' code leaves as
+much of the backdoor on this network, whose only block in the last stage has a shortcut that the polarizer does not see."""
 
 
 if __name__ == "__main__":
