@@ -151,7 +151,13 @@ After all rounds, in percent:
 
 | seed | | ACC | ASR | RA |
 |---|---|---|---|---|"""
-REASONS = ""
+REASONS = """
+The first steps are the same. Over all rounds single seeds are up to three points of ACC apart, the means of `official`
+and `here, unbounded` 0.2, their ASR 0.7: batches are drawn anew here, and the loss of the fixed point is that of the
+same batch. No two images in [0, 1] of this size are further apart than 27.7: the official change is five to nine times
+as long, and makes images that nobody can show the network. The ball and the clipping cost some of the effect: 1 to 10 %
+of ASR are left, where unbounded changes leave 0 to 2 %, for one point more of ACC in the mean. In batches of 64 the
+official code would change 1 % of the images, that is none; for the comparison it changes one."""
 
 
 if __name__ == "__main__":

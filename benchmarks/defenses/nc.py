@@ -159,7 +159,11 @@ After unlearning what was flagged here, in percent:
 
 | seed | | ACC | ASR | RA |
 |---|---|---|---|---|"""
-REASONS = ""
+REASONS = """
+The first gradients are the same, and so are all flagged classes. After ten epochs the norms of seed 0 were within
+0.3 %; later they part, since the weight of the size follows whether 98 % of 256 images are fooled, which hangs on
+single ones (how far that alone goes was not traced). The official trainer fine-tunes one model
+and the file gets another: what is saved is the victim."""
 
 
 if __name__ == "__main__":

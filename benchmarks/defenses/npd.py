@@ -109,7 +109,11 @@ After {EPOCHS} epochs, in percent:
 
 | seed | | ACC | ASR | RA |
 |---|---|---|---|---|"""
-REASONS = ""
+REASONS = """
+Images move along the signs of gradients, so that rounding turns single pixels around: after one epoch the sides differ
+by 2e-5 at most, after the last by up to 4 %, which is up to 4.4 points of ASR at a seed. The authors' code leaves as
+much of the backdoor on this network, whose only block in the last stage has a shortcut that the polarizer does not
+see."""
 
 
 if __name__ == "__main__":
