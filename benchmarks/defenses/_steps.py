@@ -93,9 +93,9 @@ def defend(method: Any, victim: Model, scene: Scene) -> Model:
 
 
 @torch.no_grad()
-def nudge(model: Model) -> Model:
+def nudge(model: Model, seed: int = 0) -> Model:
     """The model with every weight larger or smaller by a millionth, at random: what rounding may come to."""
-    stream = torch.Generator().manual_seed(0)
+    stream = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         signs = 2.0 * torch.randint(2, parameter.shape, generator=stream) - 1
         parameter.mul_(1 + NUDGE * signs)
