@@ -57,6 +57,7 @@ CANDIDATES: dict[str, tuple[str, list[float]]] = {
     "npd": ("radius", [0.5, 1.0, 2.0, 3.0, 5.0]),
     "nad": ("beta", [10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]),
     "ft_sam": ("rho", [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]),
+    "sau": ("lr", [1e-4, 3e-4, 1e-3, 3e-3]),
 }
 FINE_TUNED = ("fp", "tsbd", "fmp", "random_pruning", "tac_pruning", "mcr", "nc", "nad", "ft_sam")
 """They have the learning rate that `ft` has chosen."""
