@@ -32,7 +32,7 @@ def test_a_plan_fits_on_a_screen(built: Path) -> None:
 
 
 def test_a_run_says_what_there_is_to_do_and_which_cells_failed(copy: Path) -> None:
-    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "{}['u'] *"))
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u,", "{}['u'],"))
     output = snakemake(copy, fails=True)
     assert "backstop: tiny: 9 cells and 6 that they are read against, 0 to evaluate" in output
     assert re.search(r"backstop: about \d+ s on 2 at a time, by what such jobs have cost here\n", output)
@@ -65,7 +65,7 @@ def test_data_that_are_not_there(copy: Path) -> None:
     (copy / "studies/tinybroken.yaml").write_text("grid: [")
     edit(
         copy / "config.yaml",
-        lambda text: text.replace("datasets:", "datasets:\n  lost: {loader: parquet, file: a.parquet}"),
+        lambda text: re.sub(r"^datasets:", "datasets:\n  lost: {loader: parquet, file: a.parquet}", text, flags=re.M),
     )
     for name, message in (
         ("tinyelsewhere", "a.parquet"),
@@ -126,7 +126,7 @@ def test_a_killed_run_continues(copy: Path) -> None:
 
 def test_collect_refuses_what_is_stale(copy: Path) -> None:
     """After `dvc pull`, Snakemake knows of no earlier run: whatever is newer than its inputs looks made."""
-    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "1.0 * self.u *"))
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u,", "1.0 * self.u,"))
     output = snakemake(
         copy, "--rerun-triggers", "mtime", "--forcerun", "collect", "--", "results/metrics/tiny.parquet", fails=True
     )
@@ -148,7 +148,7 @@ def test_collect_notices_a_file_in_anothers_place(copy: Path, name: str) -> None
 def test_a_users_mistake_is_a_line_and_no_traceback(copy: Path) -> None:
     edit(copy / "studies/tiny.yaml", lambda text: text.replace("- clp", "- clap"))
     output = snakemake(copy, "-n", fails=True)
-    assert "backstop: studies/tiny.yaml: no 'clap' among the defenses; there are: abl, anp, clean, clp" in output
+    assert "backstop: studies/tiny.yaml: no 'clap' among the defenses; there are: abl, anp, bnp, clean, clp" in output
     assert "Traceback" not in output
 
 

@@ -88,7 +88,7 @@ def test_nothing_to_do_and_a_comment_is_nothing(copy: Path) -> None:
 
 
 def test_editing_a_defense_reruns_its_cells(copy: Path) -> None:
-    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u *", "1.0 * self.u *"))
+    edit(copy / "workflow_scripts/defenses/clp.py", lambda text: text.replace("self.u,", "1.0 * self.u,"))
     assert planned(copy) == {"defend": 3, "evaluate": 3, **REPORT}
 
 

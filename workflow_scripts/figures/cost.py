@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from workflow_scripts.common import catalog
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.reporting.aggregate import format_spelling
@@ -19,8 +20,8 @@ from workflow_scripts.reporting.spending import Spending, find_spending
 @dataclass(frozen=True)
 class Cost:
     """A panel for each dataset, model and ratio: a mark for each defense, from left to right the seconds of its job in
-    the mean over victims, upwards the average of DER over attacks with its range over seeds; controls are hollow. At 50
-    nothing is gained; a dotted line is at what the training of a victim took."""
+    the mean over victims, upwards the average of DER over attacks with its range over seeds; a control is hollow, in
+    the color of what it controls. At 50 nothing is gained; a dotted line is at what the training of a victim took."""
 
     def __call__(self, study: Study, costs: Sequence[Row]) -> Figure:
         found = find_spending(costs)
@@ -35,10 +36,16 @@ class Cost:
         return finish(figure, study.title, "seconds of a defense's job", "DER (%)", legend="right", note=note)
 
 
+def _color_of(one: Spending, names: Sequence[str]) -> str:
+    """Whose color a defense has: a control that of the method that it controls, where that is drawn too."""
+    method = catalog.method_name(one.defense)
+    return method if one.control and method in names else one.defense
+
+
 def _panel(axis: Axes, found: Sequence[Spending], names: Sequence[str]) -> None:
     axis.axhline(50, color="#bbbbbb", linewidth=0.8, zorder=0)
     for one in found:
-        at, mean = names.index(one.defense), one.der.mean or 0
+        at, mean = names.index(_color_of(one, names)), one.der.mean or 0
         low, high = one.der.interval(0, 1) or (mean, mean)
         color, marker = COLORS[at % len(COLORS)], MARKERS[at // len(COLORS) % len(MARKERS)]
         seconds = one.mean("seconds")
