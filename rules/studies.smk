@@ -77,7 +77,7 @@ onstart:
 
 
 onsuccess:
-    say(messages.describe_results({name: bool(study.tables) for name, study in STUDIES.items()}))
+    say(messages.describe_results({name: study.tables[0].stem(name) if study.tables else "" for name, study in STUDIES.items()}))
     say(messages.describe_left_out(LEFT_OUT))
 
 

@@ -104,8 +104,8 @@ def test_the_jobs_that_did_not_end_are_named(tmp_path: Path) -> None:
 
 
 def test_a_run_that_went_well_says_where_its_results_are() -> None:
-    found = list(describe_results({"mine": True, "other": False}))
-    assert found[0].startswith("results/tables/mine.md, ") and "tables" not in found[1]
+    found = list(describe_results({"mine": "mine_costs", "other": ""}))
+    assert found[0].startswith("results/tables/mine_costs.md, ") and "tables" not in found[1]
 
 
 def test_what_was_left_out_is_named_once() -> None:

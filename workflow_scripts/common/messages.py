@@ -106,10 +106,10 @@ def _read_last_line(log: str) -> str:
     return lines[-1] if lines else "nothing"
 
 
-def describe_results(studies: Mapping[str, bool]) -> Iterator[str]:
-    """Lines: where the results are of each study, by its name; whether it has a table."""
-    for name, has_table in list(studies.items())[:SHOWN]:
-        table = f"results/tables/{name}.md, " if has_table else ""
+def describe_results(studies: Mapping[str, str]) -> Iterator[str]:
+    """Lines: where the results are of each study, by its name; what its first table is called, nothing without one."""
+    for name, stem in list(studies.items())[:SHOWN]:
+        table = f"results/tables/{stem}.md, " if stem else ""
         yield f"{table}results/figures/{name}_*.png, results/metrics/{name}.parquet"
 
 

@@ -64,9 +64,9 @@ def lay_out_costs(title: tuple[str, ...], found: Sequence[Spending]) -> Part:
 
 def _describe(one: Spending, auxiliary: bool) -> dict[str, str]:
     least, most = one.seconds.minimum or 0, one.seconds.maximum or 0
-    seconds = _format_seconds(one.mean("seconds")) + f" [{_format_seconds(least)}–{_format_seconds(most)}]"
+    range_ = f" [{_format_seconds(least)}–{_format_seconds(most)}]" if len(one.rows) > 1 else ""
     return {
-        "seconds": seconds,
+        "seconds": _format_seconds(one.mean("seconds")) + range_,
         "of training": f"{one.mean('seconds') / one.mean('training_seconds'):.2g}",
         **({"auxiliaries": _format_seconds(one.mean("auxiliary_seconds"))} if auxiliary else {}),
         **{way: f"{one.mean(f'{way}_passes') / 1000:,.1f}" for way in ("forward", "backward")},
