@@ -53,6 +53,12 @@ millionth. `official`: images are not cut; `cut`: with the line on cutting, whic
 | seed | | ACC | ASR | RA |
 |---|---|---|---|---|"""
 
+NOTES = """
+- The same examples are found. Gradients part where the official L_sar clamps a logarithm: with its clamps four of nine
+  are within 1e-5 of ours, all within 1e-2; what is left of the difference was not traced.
+- At its own rate, which is what the rule on clean images leaves on digits, fifty steps remove this backdoor neither
+  here (93 to 98 % are left) nor there (91 to 98 %, and 72 at one seed where images are not cut to what an image is)."""
+
 
 def main(checkout: str, folder: str) -> None:
     """Print the comparison as Markdown."""
@@ -73,7 +79,7 @@ def main(checkout: str, folder: str) -> None:
         for name, attacker in (("official", official.Shared_PGD), ("cut", make_cutting(official.Shared_PGD))):
             named[name] = Official(official, attacker).run(method, scene, scene.holdout)[0]
         rows += [f"| {seed} | {name} | {scene.describe(model)} |" for name, model in named.items()]
-    print("\n".join([RUNS, *rows]))
+    print("\n".join([RUNS, *rows, NOTES]))
 
 
 class Official:

@@ -27,8 +27,8 @@ class SharedAdversarialUnlearning(FineTuningDefense):
     mode and float32, for the signs of gradients count.
 
     Differences: moved images are cut to [0, 1] (BackdoorBench's, also the authors', are not), and L_sar, which is two
-    equal terms with their logarithms clamped there, is one from the logits. The weight of moved images' cross-entropy,
-    0 there, is left out.
+    equal terms with their logarithms clamped there, is one from the logits; there it leaves out images that the victim
+    takes for a wrong class even without the change. The weight of moved images' cross-entropy, 0 there, is left out.
     """
 
     lr: Positive = 1e-4
