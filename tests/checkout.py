@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -74,10 +75,21 @@ def start(folder: Path, *arguments: str, environment: Mapping[str, str] | None =
     if environment is None:
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH",)}
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=folder, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )
+
+
+def _hear_interrupts() -> None:
+    """As in a terminal, even where the tests run in the background, which ignores them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def snakemake(folder: Path, *arguments: str, fails: bool = False, environment: Mapping[str, str] | None = None) -> str:
