@@ -1,7 +1,5 @@
 """Rule `against`: which numbers have moved since another commit, by how much, and what changed with them."""
 
-from pathlib import Path
-
 from workflow_scripts.common import files
 from workflow_scripts.common.cells import cell_of
 from workflow_scripts.common.errors import UserError
@@ -21,6 +19,6 @@ with step(snakemake.threads, snakemake.log[0]):
     here, there = ({cell_of(row) for row in rows} for rows in (ours, theirs))
     files.write_table(output.parquet, files.to_table(moved, MOVED), {"commit": commit})
     with files.writing(output.md) as temporary:
-        Path(temporary).write_text(
+        temporary.write_text(
             to_markdown(commit, moved, len(here & there), len(here - there), len(there - here)), encoding="utf-8"
         )

@@ -16,7 +16,7 @@ from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.training.loop import train
-from workflow_scripts.units.layers import log_units, unit_layers
+from workflow_scripts.units.layers import log_pruning, unit_layers
 from workflow_scripts.units.reversal import Move, Reversal, UnitResponses, evaluate_units
 from workflow_scripts.units.selection import Selection, Units, select_units
 
@@ -93,10 +93,7 @@ class FeatureMapPruning(FineTuningDefense):
         own = {name: self.lowest_units(score) for name, score in scores.items()}
         lowest = select_units(self.selection, own, sizes, run, within=True)
         pruned = _zero_as_released(victim, lowest) if self.faithful else _zero_units(victim, lowest)
-        for name, score in scores.items():
-            log_units(run, name, score, pruned[name])
-        share = sum(map(len, pruned.values())) / sum(sizes.values())
-        run.note(pruned_share=share, pruned_layers="all", finetune_epochs=self.epochs)
+        log_pruning(run, scores, pruned, self.epochs)
         run.note(forward_passes=responses.forward, backward_passes=responses.backward)
 
     def lowest_units(self, scores: torch.Tensor) -> list[int]:

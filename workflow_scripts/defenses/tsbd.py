@@ -17,7 +17,7 @@ from workflow_scripts.techniques.sharpness import ActivenessAware, GradientNorm
 from workflow_scripts.techniques.unlearning import unlearn
 from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.training.loop import train
-from workflow_scripts.units.layers import log_units
+from workflow_scripts.units.layers import log_pruning
 from workflow_scripts.units.selection import Selection, Units, select_units
 from workflow_scripts.units.weight_change import Kind, PerLayer, neuron_layers, neuron_weight_changes, weight_changes
 
@@ -129,11 +129,8 @@ class TwoStageDefense(HoldoutDefense):
 
     def _report(self, changes: PerLayer, masks: PerLayer, run: Run) -> None:
         pruned = {name: torch.nonzero(mask.flatten(1).any(1)).flatten().tolist() for name, mask in masks.items()}
-        for name, scores in neuron_weight_changes(changes).items():
-            log_units(run, name, scores, pruned[name])
-        share = sum(map(len, pruned.values())) / sum(map(len, masks.values()))
         epochs = 0 if self.finetune == "none" else self.finetune_epochs
-        run.note(pruned_share=share, pruned_layers="all", finetune_epochs=epochs)
+        log_pruning(run, neuron_weight_changes(changes), pruned, epochs)
 
 
 def largest_neurons(changes: PerLayer, n: float) -> Units:

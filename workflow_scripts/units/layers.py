@@ -1,6 +1,6 @@
 """The prunable units of a network: channels and hidden neurons, with what computes and what normalizes each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -209,3 +209,13 @@ def log_units(run: Run, layer: str, scores: torch.Tensor, pruned: Sequence[int])
     chosen = set(map(int, pruned))
     for unit, score in enumerate(scores.tolist()):
         run.log("unit", layer=layer, unit=unit, score=score, pruned=unit in chosen)
+
+
+def log_pruning(
+    run: Run, scores: Mapping[str, torch.Tensor], pruned: Mapping[str, Sequence[int]], finetune_epochs: int = 0
+) -> None:
+    """Log every unit of all layers with its score (units,), and note the share that was pruned."""
+    for name, own in scores.items():
+        log_units(run, name, own, pruned[name])
+    share = sum(map(len, pruned.values())) / sum(map(len, scores.values()))
+    run.note(pruned_share=share, pruned_layers="all", finetune_epochs=finetune_epochs)

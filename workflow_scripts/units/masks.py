@@ -13,7 +13,7 @@ from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loop import Step, train
 from workflow_scripts.training.optimizers import SGD
-from workflow_scripts.units.layers import UnitLayer, log_units, unit_layers
+from workflow_scripts.units.layers import UnitLayer, log_pruning, unit_layers
 from workflow_scripts.units.selection import Selection, Units, select_units
 
 Masks = dict[str, torch.Tensor]
@@ -91,10 +91,7 @@ def prune_fallen(
     threshold = choose_threshold(victim, masks, validation, run, max_drop, grid)
     sizes = {name: len(mask) for name, mask in masks.items()}
     pruned = select_units(selection, units_below(masks, threshold), sizes, run, within=False)
-    for name, mask in masks.items():
-        log_units(run, name, mask, pruned[name])
-    share = sum(map(len, pruned.values())) / sum(sizes.values())
-    run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
+    log_pruning(run, masks, pruned)
     return prune(victim, pruned)
 
 

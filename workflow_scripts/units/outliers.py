@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from workflow_scripts.common.run import Run
-from workflow_scripts.units.layers import UnitLayer, log_units
+from workflow_scripts.units.layers import UnitLayer, log_pruning
 from workflow_scripts.units.selection import Selection, select_units
 
 
@@ -19,9 +19,7 @@ def prune_outliers(
     pruned = select_units(selection, outliers, sizes, run, within=True)
     for layer in layers:
         layer.prune(pruned[layer.name])
-        log_units(run, layer.name, scores[layer.name], pruned[layer.name])
-    share = sum(map(len, pruned.values())) / sum(sizes.values())
-    run.note(pruned_share=share, pruned_layers="all", finetune_epochs=0)
+    log_pruning(run, {layer.name: scores[layer.name] for layer in layers}, pruned)
 
 
 def find_outliers(scores: torch.Tensor, u: float) -> list[int]:
