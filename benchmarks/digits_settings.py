@@ -75,8 +75,8 @@ SINGLE = {
     "at 16 it gets 0 to 12",
     "robust": "`eps` half of lc's; eight epochs of three steps take a quarter of a minute",
     "eigenguard": "those of the defense",
-    "reactivation": "as many clean images as a defender is given, and the learning rate of victims: at 0.1 accuracy falls "
-    "to 36 %",
+    "reactivation": "as many clean images as a defender is given, and the learning rate of victims: at 0.1 accuracy "
+    "falls to 36 %",
     "stego": "of 100 bits in 16x16 pixels 74 % are read after as many steps, and hiding begins at 90 %; half the width "
     "is for time",
     "stego_encoder": "half a minute of one core; `lr`, `wait`, `ramp` for so few steps; the ramp ends at step 571",
