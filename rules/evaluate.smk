@@ -36,8 +36,9 @@ rule evaluate:
     input: unpack(inputs_of("evaluate"))
     output: predictions=DEFENSE + "/predictions.parquet", metrics=DEFENSE + "/metrics.json"
     log: log_of("evaluate", DEFENSE)
+    group: CELLS_OF_VICTIM
     params: made=made("evaluate"), root=ROOT
-    resources: **growing_resources(4000, 30), gpu_place=1
+    resources: **growing_resources(4000, 10), gpu_place=1
     script: "../workflow_scripts/evaluate.py"
 
 

@@ -21,8 +21,9 @@ def made(step):
 
 
 def growing_resources(megabytes, minutes):
-    """Resources that grow with the attempt."""
-    return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: minutes * attempt}
+    """Resources that grow with the attempt; the minutes may be a function of the wildcards."""
+    of_job = minutes if callable(minutes) else lambda w: minutes
+    return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: of_job(w) * attempt}
 
 
 def artifacts_behind(cells):

@@ -92,13 +92,18 @@ def _expect(costs: str, known: Mapping[tuple[str, ...], float]) -> float | None:
 def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
     """Lines: of each job that has begun since then and is not done the last that it said, and where it said it."""
     begun = [job for job in jobs if job.log and Path(job.log).exists() and Path(job.log).stat().st_mtime >= since]
-    stopped = {job: line for job in begun if not DONE.match(line := _read_last_line(job.log))}
+    stopped = {job: _read_last_line(job.log) for job in begun if is_unfinished(job.log)}
     for job, line in list(stopped.items())[:SHOWN]:
         yield f"{job.rule} did not get done; {job.log} ends with\n    {line}"
     if len(stopped) > SHOWN:
         yield f"and {len(stopped) - SHOWN} others"
     if stopped:
         yield "the same command tries them again; with partial=true behind --config it makes tables of what is there"
+
+
+def is_unfinished(log: str) -> bool:
+    """Whether a job has begun to write this log and is not done."""
+    return Path(log).exists() and not DONE.match(_read_last_line(log))
 
 
 def _read_last_line(log: str) -> str:

@@ -30,11 +30,11 @@ def summarize(study: Study, rows: Iterable[Row]) -> dict[str, Means]:
 def write_summary(summary: Mapping[str, Means], path: str, folder: str) -> None:
     """Write it as one file, and into a folder with a file for each defense: DVC shows a file as a row, and each number
     in it as a column."""
-    files.write_json(path, summary)
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name, means in summary.items():
         row = {metric: mean for metric, mean in means.items() if mean is not None}
         files.write_json(f"{folder}/{re.sub(r'[^A-Za-z0-9+~._-]+', '-', name).strip('-')}.json", row)
+    files.write_json(path, summary)
 
 
 def _percent(seeds: Mapping[int, float]) -> float | None:
