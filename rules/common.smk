@@ -2,6 +2,7 @@
 
 from snakemake.exceptions import WorkflowError
 from workflow_scripts.common import catalog, config as configuration, studies
+from workflow_scripts.common.arguments import STEPS
 from workflow_scripts.common.documents import read_yaml
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.plan import Kept, Planner

@@ -1,6 +1,8 @@
 """What each artifact is made by: a rule's parameter, in the metadata of what it makes, and in `collect`."""
 
-from workflow_scripts.common import files, fingerprint
+from workflow_scripts.attacks import _pictures
+from workflow_scripts.auxiliaries import _folders
+from workflow_scripts.common import files, fingerprint, sources
 
 
 def spelling_pattern(kind, chosen=lambda name: True):
@@ -15,9 +17,35 @@ wildcard_constraints:
     **{axis: spelling_pattern(kind) for axis, kind in catalog.KIND_OF_AXIS.items() if axis != "dataset"},
 
 
+def loader(w):
+    """The loader of a dataset, with its fields."""
+    return catalog.make("datasets", *CONFIG.loader(w.dataset))
+
+
+def described(step, w):
+    """The traits and the fields of a job's method."""
+    name, fields = PLAN.method(axis := STEPS[step].axis, w)
+    return catalog.describe(catalog.KIND_OF_AXIS[axis], name).traits, fields
+
+
+READS = {  # a step -> what it reads that no job makes: raw images, pictures, the weights of others; and what it makes of it
+    "prepare_data": (lambda w: loader(w).sources(), DATASET + "/train.parquet"),
+    "poison": (lambda w: _pictures.find_sources(*described("poison", w)), ATTACK + "/poison.parquet"),
+    "implant": (lambda w: _pictures.find_sources(*described("implant", w)), VICTIM + "/poison.parquet"),
+    "train_auxiliary": (lambda w: _folders.find_sources(*described("train_auxiliary", w)), AUXILIARY + "/model.safetensors"),
+}
+
+
+def made_by(step, w):
+    """What an artifact of a job is made by."""
+    find, artifact = READS.get(step, (lambda w: (), ""))
+    given = find(w)
+    return PLAN.made(step, w) | ({sources.SOURCES: sources.agree(given, artifact.format(**dict(w.items())))} if given else {})
+
+
 def made(step):
-    """Parameter: what the job is made by."""
-    return lambda w: PLAN.made(step, w)
+    """Parameter: the same. (Of one that looked at `output`, Snakemake would not see a change.)"""
+    return lambda w: made_by(step, w)
 
 
 def growing_resources(megabytes, minutes):
@@ -39,5 +67,5 @@ def artifacts_behind(cells):
 
 def provenance(cells):
     """What every artifact behind these cells must have been made by, by its path below ROOT."""
-    return {path.removeprefix(f"{ROOT}/"): files.hash_provenance(PLAN.made(file.step, file.wildcards))
+    return {path.removeprefix(f"{ROOT}/"): files.hash_provenance(made_by(file.step, file.wildcards))
             for path, file in artifacts_behind(cells).items()}

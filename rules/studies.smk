@@ -4,8 +4,6 @@ import functools
 import time
 
 from snakemake.logging import logger
-from workflow_scripts.attacks import _pictures
-from workflow_scripts.auxiliaries import _folders
 from workflow_scripts.common import messages
 
 STARTED = time.time()
@@ -19,10 +17,9 @@ def missing_behind(cells):
     first = {cell._replace(seed=""): cell for cell in cells}    # neither data nor others' weights hang on the seed
     for file in artifacts_behind(first.values()).values():
         if file.step == "prepare_data" and not exists(file.path):
-            yield catalog.make("datasets", *CONFIG.loader(file.wildcards.dataset)).missing()
+            yield loader(file.wildcards).missing()
         if file.step == "train_auxiliary" and not exists(file.path):
-            name, fields = PLAN.method("auxiliary", file.wildcards)
-            yield _folders.find_missing(catalog.describe("auxiliaries", name).traits, fields)
+            yield _folders.find_missing(*described(file.step, file.wildcards))
 
 
 @functools.cache

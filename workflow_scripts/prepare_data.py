@@ -1,6 +1,6 @@
 """Rule `prepare_data`: every image of a dataset, decoded once."""
 
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import catalog, files, sources
 from workflow_scripts.common.run import Run
 from workflow_scripts.jobs.step import step
 
@@ -8,5 +8,6 @@ with step(snakemake.threads, snakemake.log[0]):
     made = snakemake.params.made
     dataset = catalog.make("datasets", snakemake.params.loader, made["params"]["dataset"])
     parts = dataset.prepare(Run(snakemake.wildcards.dataset, 0))
+    about = {**made, sources.FOUND: sources.hash_content(dataset.sources())} if dataset.sources() else made
     for path, part in zip(snakemake.output, parts, strict=True):
-        files.write_images(path, part, made)
+        files.write_images(path, part, about)

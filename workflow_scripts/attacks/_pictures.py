@@ -32,6 +32,13 @@ def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
     return ""
 
 
+def find_sources(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The pictures that an attack of these traits and fields mixes in, at their places or, where there is none, at one
+    where there is none."""
+    named = [fields[key] for key in traits.get("pictures", ()) if fields[key] != DRAWN]
+    return tuple(path for name in named for path in [p for p in list_pictures() if p.stem == name] or [PICTURES / name])
+
+
 def find_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
     """float32 (H, W, C), of 255: the drawn picture, or that of this name. UserError as of `read_picture`."""
     return scale(draw_cartoon() if name == DRAWN else read_picture(name), shape).astype(np.float32)

@@ -14,6 +14,15 @@ FILES = {
 """Each library's own format, as its models lie on the Hugging Face hub."""
 
 
+def find_sources(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The files that an auxiliary of these traits and fields is read from; nothing if it is trained. Of a pattern that
+    no file matches, the pattern."""
+    if not traits.get("hub"):
+        return ()
+    folder = Path(fields["folder"])
+    return tuple(path for name in FILES[fields["library"]] for path in sorted(folder.glob(name)) or [folder / name])
+
+
 def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
     """What is not there of the weights that an auxiliary of these traits and fields is read from, and what to put
     where; nothing if all is there, or if it is trained."""

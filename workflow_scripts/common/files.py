@@ -156,8 +156,9 @@ def read_about(path: str | Path) -> dict[str, Any]:
 
 
 def hash_provenance(about: Mapping[str, Any]) -> str:
-    """Of the metadata of an artifact, or of what a job is made by: one hash of code, hyper-parameters and wildcards."""
-    kept = {key: about.get(key) for key in ("fingerprint", "params", "wildcards")}
+    """Of the metadata of an artifact, or of what a job is made by: one hash of code, hyper-parameters, wildcards and,
+    where there are some, sources."""
+    kept = {key: about.get(key) for key in ("fingerprint", "params", "wildcards", *({"sources"} & about.keys()))}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

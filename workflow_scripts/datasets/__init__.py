@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +32,10 @@ class Dataset:
         Asked while planning: cheap, and without torch or torchvision.
         """
         return ""
+
+    def sources(self) -> tuple[Path, ...]:
+        """The files and folders that `load` reads, whether they are there or not; nothing where it reads none."""
+        return ()
 
     def load(self) -> tuple[Images, Images]:
         """Training and test images. UserError if there are none to be had."""

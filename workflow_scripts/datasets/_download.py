@@ -37,6 +37,9 @@ class Published(Dataset):
         """What to put where, a sentence without its full stop."""
         raise NotImplementedError
 
+    def sources(self) -> tuple[Path, ...]:
+        return tuple(Path(self.folder, part) for part in self.parts())
+
     def missing(self) -> str:
         absent = self.find_absent()
         if not absent or (self.host and is_online(self.host)):

@@ -34,6 +34,9 @@ class ImageFolder(Pictures):
     test_share: PositiveShare = 0.2
     split_seed: Whole = 0
 
+    def sources(self) -> tuple[Path, ...]:
+        return (Path(self.folder),)
+
     def missing(self) -> str:
         if os.access(f"{self.folder}/.", os.R_OK | os.X_OK):
             return ""

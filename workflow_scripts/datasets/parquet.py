@@ -53,6 +53,9 @@ class ParquetFile(Pictures):
     train_split: str = "train"
     test_split: str = "test"
 
+    def sources(self) -> tuple[Path, ...]:
+        return (Path(self.file),)
+
     def missing(self) -> str:
         if os.access(self.file, os.R_OK):
             return ""
