@@ -25,10 +25,10 @@ def log_of(rule, folder):
 
 
 try:
-    for path in workflow.configfiles:
-        read_yaml(path)    # Snakemake takes the last of two equal keys
-    CONFIG = configuration.read(config)
-    ASKING = studies.read(CONFIG)
+    if workflow.is_main_process:
+        for path in workflow.configfiles:
+            read_yaml(path)    # Snakemake takes the last of two equal keys
+    CONFIG = configuration.read(config, checked=not workflow.is_main_process)
 except UserError as error:
     raise WorkflowError(f"backstop: {error}") from None
 

@@ -3,7 +3,7 @@ import functools
 
 def cells_shown(study):
     """The cells of a study to be shown: all, or with `--config partial=true` those that have been evaluated."""
-    return [cell for cell in CELLS[study] if not CONFIG.partial or exists(metrics_of(cell))]
+    return [cell for cell in cells_of(study) if not CONFIG.partial or exists(metrics_of(cell))]
 
 
 def files_of_cells(path):
@@ -49,11 +49,11 @@ rule collect:
     output: metrics="results/metrics/{study}.parquet", costs="results/costs/{study}.parquet",
             summary="results/summary/{study}.json", rows=directory("results/summary/{study}.rows")
     log: LOGS + "/collect/{study}.log"
-    params: expected=lambda w: provenance(CELLS[w.study]), root=ROOT,
-            code=lambda w: fingerprint.of_step("collect", *defenses_of(CELLS[w.study])),
+    params: expected=lambda w: provenance(cells_of(w.study)), root=ROOT,
+            code=lambda w: fingerprint.of_step("collect", *defenses_of(cells_of(w.study))),
             cells=lambda w: [list(cell) for cell in cells_shown(w.study)],
             before=lambda w: [costs_before(cell) for cell in cells_shown(w.study)],
-            study=lambda w: STUDIES[w.study].as_json(),
-            references=lambda w: {cell.dataset: CONFIG.reference(cell.dataset) for cell in CELLS[w.study]}
+            study=lambda w: all_studies()[w.study].as_json(),
+            references=lambda w: {cell.dataset: CONFIG.reference(cell.dataset) for cell in cells_of(w.study)}
     resources: **growing_resources(4000, 30)
     script: "../workflow_scripts/collect.py"

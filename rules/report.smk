@@ -1,23 +1,28 @@
-TABLES = {table.stem(study.name): (study, table) for study in STUDIES.values() for table in study.tables}
+@functools.cache
+def all_tables():
+    """The tables, each with its study, by the name of its files."""
+    return {table.stem(study.name): (study, table) for study in all_studies().values() for table in study.tables}
+
+
 PUBLISHED = "workflow_scripts/reporting/reported.csv"    # an input: an edit to it makes again what shows it
 
 
 def table_inputs(w):
     """The study's metrics and, beside them, published numbers or its costs."""
-    study, table = TABLES[w.table]
+    study, table = all_tables()[w.table]
     others = {"reported": {"published": PUBLISHED}, "costs": {"costs": f"results/costs/{study.name}.parquet"}}
     return {"metrics": f"results/metrics/{study.name}.parquet", **others.get(table.kind, {})}
 
 
 def set_otherwise(w):
     """Parameter: what the methods of a study are set to otherwise than by their own defaults, where a table says so."""
-    study, table = TABLES[w.table]
+    study, table = all_tables()[w.table]
     return PLAN.set_otherwise(study) if table.kind == "reported" else {}
 
 
 def figure_inputs(w):
     """The costs, the published numbers and the analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
-    figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), STUDIES[w.study].cells
+    figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), all_studies()[w.study].cells
     if figure.traits.get("first_seed"):
         first = {}
         for cell in cells:
@@ -33,7 +38,7 @@ rule tabulate:
     output: parquet="results/tables/{table}.parquet", csv="results/tables/{table}.csv",
             md="results/tables/{table}.md", tex="results/tables/{table}.tex"
     log: LOGS + "/tabulate/{table}.log"
-    params: study=lambda w: TABLES[w.table][0].as_json(), kind=lambda w: TABLES[w.table][1].kind,
+    params: study=lambda w: all_tables()[w.table][0].as_json(), kind=lambda w: all_tables()[w.table][1].kind,
             otherwise=set_otherwise, code=lambda w: fingerprint.of_step("tabulate")
     script: "../workflow_scripts/tabulate.py"
 
@@ -42,7 +47,7 @@ rule plot:
     input: unpack(figure_inputs), metrics="results/metrics/{study}.parquet"
     output: png="results/figures/{study}_{figure}.png", pdf="results/figures/{study}_{figure}.pdf"
     log: LOGS + "/plot/{study}_{figure}.log"
-    params: study=lambda w: STUDIES[w.study].as_json(),
+    params: study=lambda w: all_studies()[w.study].as_json(),
             options=lambda w: catalog.resolve("figures", w.figure),
             code=lambda w: fingerprint.of_step("plot", ("figures", catalog.method_name(w.figure)))
     script: "../workflow_scripts/plot.py"
@@ -51,7 +56,7 @@ rule plot:
 def all_results(w):
     """Input function: what the studies become. The cells are named themselves, or one that was deleted would not come
     back."""
-    for name, study in STUDIES.items():
+    for name, study in all_studies().items():
         yield from (f"results/{file}" for file in (f"metrics/{name}.parquet", f"costs/{name}.parquet", f"summary/{name}.json"))
         yield from map(metrics_of, cells_shown(name))
         for table in study.tables:

@@ -29,6 +29,17 @@ def missing_pictures(dataset, attack):
     return _pictures.find_missing(catalog.describe("attacks", catalog.method_name(attack)).traits, fields)
 
 
+@functools.cache
+def read_studies():
+    """The studies that are asked for, by name, and why others are left out. Each job parses this file: those that ask
+    for no study do not read them, and what there was when the run began is not looked for again."""
+    try:
+        asking = studies.read(CONFIG)
+    except UserError as error:
+        raise WorkflowError(f"backstop: {error}") from None
+    return find_available(asking) if workflow.is_main_process else (asking.studies, {})
+
+
 def find_available(asking):
     """The studies whose data, pictures and weights there are, and why the others are left out. WorkflowError where one
     was asked for by its name, or where none is left."""
@@ -45,8 +56,15 @@ def find_available(asking):
     return there, left_out
 
 
-STUDIES, LEFT_OUT = find_available(ASKING) if workflow.is_main_process else (ASKING.studies, {})
-CELLS = {name: studies.add_implied_cells(study.cells) for name, study in STUDIES.items()}
+def all_studies():
+    """The studies, by name."""
+    return read_studies()[0]
+
+
+@functools.cache
+def cells_of(study):
+    """The cells of a study, and those that they are read against."""
+    return studies.add_implied_cells(all_studies()[study].cells)
 
 
 def unfinished():
@@ -63,24 +81,25 @@ def say(lines):
 
 def count_cells(study):
     """The cells of a study that are to be shown: its own, the others, and those that wait."""
-    shown, own = cells_shown(study), set(STUDIES[study].cells)
+    shown, own = cells_shown(study), set(all_studies()[study].cells)
     asked = sum(cell in own for cell in shown)
     return messages.Cells(asked, len(shown) - asked, sum(not exists(metrics_of(cell)) for cell in shown))
 
 
 onstart:
-    cells = {name: count_cells(name) for name in STUDIES}
+    cells = {name: count_cells(name) for name in all_studies()}
     say(messages.describe_outlook(list(unfinished()), cells, ROOT, workflow.cores or workflow.nodes or 1))
 
 
 onsuccess:
-    say(messages.describe_results({name: study.tables[0].stem(name) if study.tables else "" for name, study in STUDIES.items()}))
-    say(messages.describe_left_out(LEFT_OUT))
+    say(messages.describe_results({name: study.tables[0].stem(name) if study.tables else "" for name, study in all_studies().items()}))
+    say(messages.describe_left_out(read_studies()[1]))
 
 
 onerror:
     say(messages.describe_failures(unfinished(), STARTED))
-    say(messages.describe_left_out(LEFT_OUT))
+    say(messages.describe_left_out(read_studies()[1]))
 
 
-say(messages.describe_left_out(LEFT_OUT))    # where there is nothing to do, no handler is called
+if workflow.is_main_process:
+    say(messages.describe_left_out(read_studies()[1]))    # where there is nothing to do, no handler is called

@@ -94,8 +94,9 @@ def refuse_twice(found: Sequence[Any], where: str) -> None:
         raise UserError(f"{where}: {twice[0]:.80} stands there twice")
 
 
-def read(raw: Mapping[str, Any]) -> Config:
-    """Check what Snakemake read from `config.yaml` and the command line. UserError names what is wrong."""
+def read(raw: Mapping[str, Any], checked: bool = False) -> Config:
+    """Check what Snakemake read from `config.yaml` and the command line. UserError names what is wrong. Of one that has
+    been `checked`, the values of the settings are not read again."""
     raw = check_mapping(raw, "config")
     check_keys(raw, KEYS, "config")
     studies = as_list(raw.get("studies"), "config: studies")
@@ -108,7 +109,7 @@ def read(raw: Mapping[str, Any]) -> Config:
     for name, entry in datasets.items():
         _check_dataset(name, entry)
     settings = {
-        name: _check_settings(name, entry)
+        name: _check_settings(name, entry, checked)
         for name, entry in check_mapping(raw.get("settings", {}), "config, settings").items()
     }
     standing = (part for own in settings.values() for pair in own.get("replace_datasets", {}).items() for part in pair)
@@ -142,7 +143,7 @@ def _check_dataset(name: str, entry: dict[str, Any]) -> None:
             raise UserError(f"config, dataset {name}: the loader {entry['loader']} needs {key!r}")
 
 
-def _check_settings(dataset: str, raw: Any) -> dict[str, Any]:
+def _check_settings(dataset: str, raw: Any, checked: bool) -> dict[str, Any]:
     where = f"config, settings of {dataset}"
     settings = {key: check_mapping(value, f"{where}, {key}") for key, value in check_mapping(raw, where).items()}
     for key in settings:
@@ -157,7 +158,8 @@ def _check_settings(dataset: str, raw: Any) -> dict[str, Any]:
             for method, fields in settings[kind].items():
                 catalog.check_name(kind, method)
                 settings[kind][method] = check_mapping(fields, f"{kind}, {method}")
-                catalog.resolve(kind, method, settings)
+                if not checked:
+                    catalog.resolve(kind, method, settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return settings
