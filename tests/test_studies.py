@@ -167,6 +167,8 @@ def test_git_keeps_the_summaries_of_the_studies_that_dvc_runs() -> None:
     for name in names:
         assert f"results/summary/{name}.json" in outs and f"!results/summary/{name}.*" in kept
         assert (here / f"results/summary/{name}.json").exists()
+        figures = config.as_list(yaml.safe_load((here / f"studies/{name}.yaml").read_text())["figure"], "figure")
+        assert {f"results/figures/{name}_{figure}.png" for figure in figures} <= set(pipeline["plots"])
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
