@@ -41,9 +41,9 @@ def main(count: str = "20000") -> None:
         for station in (pull, edit, merge):
             station(second)
         hand_over(first, third, int(count))
-    spent = os.times()
-    print(f"\nAll of it: {(time.perf_counter() - started) / 60:.1f} min, in which its commands had a core for ", end="")
-    print(f"{(spent.children_user + spent.children_system) / 60:.1f}: the machine had other work, too, where that is less.")
+    minutes, spent = (time.perf_counter() - started) / 60, sum(os.times()[2:4]) / 60
+    print(f"\nAll of it: {minutes:.1f} min, in which its commands had a core for {spent:.1f}: ", end="")
+    print("the machine had other work, too, where that is less.")
 
 
 def prepare_environment(venv: Path) -> None:
