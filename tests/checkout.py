@@ -19,8 +19,11 @@ from workflow_scripts.common.config import Config
 from workflow_scripts.datasets._download import Published
 
 HERE = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "rules", "workflow_scripts", "profiles", "slurm", "studies", "config.yaml", "pyproject.toml")
+FOLDERS = ("rules", "workflow_scripts", "profiles", "pulled", "slurm", "studies")
+PARTS = ("Snakefile", "config.yaml", "pyproject.toml", *FOLDERS)
 VICTIM = "results/artifacts/digits/badnets/ratio~0.1/seed~0/preact_small"
+REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}
+"""The jobs of TINY that follow any change of a cell."""
 TINY: dict[str, Any] = {
     "grid": {
         "dataset": "digits",
@@ -98,6 +101,14 @@ def snakemake(folder: Path, *arguments: str, fails: bool = False, environment: M
     output, _ = process.communicate(timeout=600)
     assert (process.returncode != 0) == fails, output[-3000:]
     return output
+
+
+def call(folder: Path, *command: str) -> str:
+    """What git or DVC says, to whom nothing outside the folder matters; its success is checked."""
+    who = {f"GIT_{part}_{key}": "a" for part in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    kept = {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / ".snakemake/dvc")}
+    environment = {**os.environ, **who, **kept}
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:

@@ -1,8 +1,6 @@
 """What moved since another commit: which numbers, and what changed with them."""
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checkout import call
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Row
@@ -66,11 +65,6 @@ def test_what_did_not_move_is_not_listed() -> None:
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A clone in which DVC keeps results/; the function writes metrics there and commits them."""
     monkeypatch.chdir(tmp_path)
-    who = {f"GIT_{part}_{key}": "a" for part in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    environment = {**os.environ, **who, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, env=environment)
 
     def commit(asr: float) -> None:
         for kind, schema in (("metrics", SCHEMA), ("costs", COSTS)):
@@ -78,12 +72,12 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
             rows = [{**one, "asr": asr, "checks": []} for one in BEFORE]
             table = pa.Table.from_pylist([{key: one.get(key) for key in schema.names} for one in rows], schema)
             pq.write_table(table, f"results/{kind}/tiny.parquet")
-        run("dvc", "add", "-q", "results/metrics", "results/costs")
-        run("git", "add", "-A")
-        run("git", "commit", "-qm", "a")
+        call(tmp_path, "dvc", "add", "-q", "results/metrics", "results/costs")
+        call(tmp_path, "git", "add", "-A")
+        call(tmp_path, "git", "commit", "-qm", "a")
 
-    run("git", "init", "-q")
-    run("dvc", "init", "-q")
+    call(tmp_path, "git", "init", "-q")
+    call(tmp_path, "dvc", "init", "-q")
     return commit
 
 

@@ -159,14 +159,16 @@ def test_the_settings_of_digits_are_those_that_the_rule_has_chosen() -> None:
 
 def test_git_keeps_the_summaries_of_the_studies_that_dvc_runs() -> None:
     here = Path(__file__).resolve().parents[1]
-    stage = yaml.safe_load((here / "dvc.yaml").read_text())["stages"]["results"]
-    names = re.findall(r"[\w/]+", stage["cmd"].partition("studies=")[2])
+    pipeline = yaml.safe_load((here / "dvc.yaml").read_text())
+    stage, names = pipeline["stages"]["results"], yaml.safe_load((here / "pulled/studies.yaml").read_text())["studies"]
     kept = (here / ".gitignore").read_text().splitlines()
     outs, metrics = ({next(iter(entry)) for entry in stage[key]} for key in ("outs", "metrics"))
     assert names and metrics == {f"results/summary/{name}.rows" for name in names}
     for name in names:
         assert f"results/summary/{name}.json" in outs and f"!results/summary/{name}.*" in kept
         assert (here / f"results/summary/{name}.json").exists()
+        figures = config.as_list(yaml.safe_load((here / f"studies/{name}.yaml").read_text())["figure"], "figure")
+        assert {f"results/figures/{name}_{figure}.png" for figure in figures} <= set(pipeline["plots"])
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -13,12 +13,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from checkout import HERE, TINY, VICTIM, copy_of_checkout, digests, edit, planned, pretend, shortened, snakemake
+from checkout import HERE, REPORT, TINY, VICTIM, copy_of_checkout, digests, edit, planned, pretend, shortened, snakemake
 
 from workflow_scripts.common import catalog, config
-
-REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}
-"""The jobs that follow any change of a cell."""
 
 PROBED: list[dict[str, Any]] = [
     {"model": "preact_small", "defense": ["none", "eigenguard"]},
