@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,9 +20,10 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.networks import weights
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
+from workflow_scripts.techniques.contrastive import Contrastive, make_two_views
 from workflow_scripts.training.augmentation import augment_whole_batch, crop_and_flip
 from workflow_scripts.training.inference import accuracy, iterate_batches, logits
-from workflow_scripts.training.loader import Resident
+from workflow_scripts.training.loader import Loader, Resident
 from workflow_scripts.training.loop import train
 from workflow_scripts.training.optimizers import SGD
 from workflow_scripts.units.layers import unit_layers
@@ -169,6 +171,25 @@ def test_within_an_epoch_nothing_waits_for_a_gpu(
             train(model, digits[0][:count], recipe, run, augment=augment)
         found.append((waits.count, copies.total - whole * count // recipe.batch_size))
     assert found[0] == found[1] and sum(found[0]) > 0
+
+
+@pytest.mark.parametrize("made", ["cropped", "whole", "viewed"])
+def test_a_gpus_batches_are_made_there(
+    made: str, digits: tuple[Images, Images], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that has no values, so that whatever asks for one, or mixes devices, fails."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    augment = {
+        "cropped": crop_and_flip(Recipe()),
+        "whole": augment_whole_batch(torch.tensor([77.0]), flip=True),
+        "viewed": make_two_views(Contrastive()),
+    }[made]
+    streams = [run.torch_rng(name) for name in ("order", "shifts")]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        resident = Resident(digits[0], torch.device("cuda", 0))
+        batches = list(Loader(resident, 128, streams[0], augment, streams[1]))
+    assert len(batches) == 3 and all(batch.images.is_cuda and batch.labels.is_cuda for batch in batches)
+    assert all(batch.positions.device.type == "cpu" for batch in batches), "attacks ask how many of them are theirs"
 
 
 def test_evaluation_fetches_its_answers_once(untrained: Callable[[], Model], digits: tuple[Images, Images]) -> None:
