@@ -26,7 +26,7 @@ Measure = Callable[["Setting"], Iterator[Row]]
 """What a section does: it yields a row for each thing that it has measured."""
 NAME, FILE, ARCHITECTURE, RATIO = "cifar10_jpeg", "cifar10_jpeg.parquet", "preact_resnet18", 0.1
 FAST = {"epochs": 15, "lr": 0.1, "batch_size": 256, "schedule": "one_cycle", "precision": "bf16"}
-SMALL = {"epochs": 4, "batch_size": 64, "crop": 2, "flip": False, "width": 8}
+SMALL = {"epochs": 6, "batch_size": 64, "crop": 2, "flip": False, "width": 8}
 """What is other about the recipe and the network where all is tiny."""
 
 
