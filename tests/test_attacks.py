@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import Hand, quick
 
 from workflow_scripts.attacks import Poison
@@ -154,6 +155,22 @@ def test_wanets_batch_augmentation_draws_once_and_keeps_the_mean_outside(digits:
         assert (changed == changed[:1]).all(), "one draw for the whole batch"
         colors = {tuple(pixel) for pixel in changed.reshape(-1, 3).tolist()}
         assert colors <= {(90, 90, 90), (30, 60, 120)}, "nearest pixels, the mean colour from outside"
+
+
+def test_wanets_batch_augmentation_is_that_of_a_slow_reference(digits: tuple[Images, Images]) -> None:
+    images, fill = torch.from_numpy(digits[1].images[:5]), torch.tensor([77.7])
+    for seed in range(20):
+        stream = torch.Generator().manual_seed(seed)
+        chances = torch.rand(3, generator=stream)
+        down, right = torch.randint(11, (2,), generator=stream).tolist()
+        angle = torch.deg2rad((torch.rand(1, generator=stream) * 2 - 1) * 10)
+        values = images.float() - fill
+        if chances[0] < 0.8:
+            values = F.pad(values, (0, 0, 5, 5, 5, 5))[:, down : down + 16, right : right + 16]
+        values = rotate(values, angle) if chances[1] < 0.5 else values
+        values = values.flip(2) if chances[2] < 0.5 else values
+        changed = augment_whole_batch(fill, flip=True)(images, torch.Generator().manual_seed(seed))
+        assert torch.equal(changed, (values + fill).round().to(torch.uint8))
 
 
 def test_a_turn_and_back_again(digits: tuple[Images, Images]) -> None:

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from workflow_scripts.common import catalog
 from workflow_scripts.common.images import ImageFormat, Images
@@ -15,9 +20,10 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.networks import weights
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
-from workflow_scripts.training.augmentation import crop_and_flip
-from workflow_scripts.training.inference import accuracy, iterate_batches
-from workflow_scripts.training.loader import Resident
+from workflow_scripts.techniques.contrastive import Contrastive, make_two_views
+from workflow_scripts.training.augmentation import augment_whole_batch, crop_and_flip
+from workflow_scripts.training.inference import accuracy, iterate_batches, logits
+from workflow_scripts.training.loader import Loader, Resident
 from workflow_scripts.training.loop import train
 from workflow_scripts.training.optimizers import SGD
 from workflow_scripts.units.layers import unit_layers
@@ -117,6 +123,79 @@ def test_training_learns_and_repeats(untrained: Callable[[], Model], digits: tup
     states = [model.network.state_dict() for model in models]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0]) and runs[0].rows == runs[1].rows
     assert [row["epoch"] for row in runs[0].rows] == [0, 1, 2, 3]
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes the host wait for a GPU: numbers asked for, and sizes that hang on values."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += any(name in func.name() for name in self.WAITING)
+        return func(*args, **(kwargs or {}))
+
+
+class Copies(TorchFunctionMode):
+    """Counts what may copy between the host and a device, by name: on a CPU it is seen only as it is called."""
+
+    COPYING = ("to", "cpu", "cuda", "numpy", "tensor", "new_tensor", "as_tensor")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counter[str]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[getattr(func, "__name__", "")] += 1
+        return func(*args, **(kwargs or {}))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts[name] for name in self.COPYING)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_within_an_epoch_nothing_waits_for_a_gpu(
+    whole: bool, untrained: Callable[[], Model], digits: tuple[Images, Images], run: Run
+) -> None:
+    """What is asked and sent is as much for twice the batches, but for a color, which is sent without waiting."""
+    found = []
+    for count in (96, 192):
+        model = untrained()
+        recipe = replace(model.recipe, epochs=1, crop=2, flip=True)
+        augment = augment_whole_batch(torch.tensor([77.0]), flip=True) if whole else None
+        with Waits() as waits, Copies() as copies:
+            train(model, digits[0][:count], recipe, run, augment=augment)
+        found.append((waits.count, copies.total - whole * count // recipe.batch_size))
+    assert found[0] == found[1] and sum(found[0]) > 0
+
+
+@pytest.mark.parametrize("made", ["cropped", "whole", "viewed"])
+def test_a_gpus_batches_are_made_there(
+    made: str, digits: tuple[Images, Images], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that has no values, so that whatever asks for one, or mixes devices, fails."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    augment = {
+        "cropped": crop_and_flip(Recipe()),
+        "whole": augment_whole_batch(torch.tensor([77.0]), flip=True),
+        "viewed": make_two_views(Contrastive()),
+    }[made]
+    streams = [run.torch_rng(name) for name in ("order", "shifts")]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        resident = Resident(digits[0], torch.device("cuda", 0))
+        batches = list(Loader(resident, 128, streams[0], augment, streams[1]))
+    assert len(batches) == 3 and all(batch.images.is_cuda and batch.labels.is_cuda for batch in batches)
+    assert all(batch.positions.device.type == "cpu" for batch in batches), "attacks ask how many of them are theirs"
+
+
+def test_evaluation_fetches_its_answers_once(untrained: Callable[[], Model], digits: tuple[Images, Images]) -> None:
+    with Waits() as waits, Copies() as copies:
+        logits(untrained(), digits[0].images[:100], 25)
+    assert waits.count == 0 and copies.counts["cpu"] == 1
 
 
 def test_seeds_start_elsewhere(digits: tuple[Images, Images]) -> None:

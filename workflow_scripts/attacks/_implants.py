@@ -19,13 +19,15 @@ from workflow_scripts.training.augmentation import augment_whole_batch
 from workflow_scripts.training.loader import Batch
 from workflow_scripts.training.loop import Step, make_step
 from workflow_scripts.training.loop import train as fit
+from workflow_scripts.training.transfer import send, send_all
 
 Choose = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""Positions (B,) of a batch in the training set to the rows of it that are payload, and those that are covers."""
+"""Positions (B,) of a batch in the training set to the rows of it that are payload, and those that are covers; all on
+the CPU, where it is known without asking a GPU how many there are."""
 Change = Callable[[torch.Tensor], torch.Tensor]
 """uint8 images (N, H, W, C), on any device, to uint8 images of the same shape."""
 Cover = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
-"""uint8 images (N, H, W, C), their positions (N,) in the training set and a random stream to cover images."""
+"""uint8 images (N, H, W, C), their positions (N,) in the training set, on the CPU, and a random stream to covers."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Implant(DataPoison):
     def __call__(self, train: Images, model: Model, ratio: float, run: Run) -> Poison:  # type: ignore[override]
         check_target(self, train)
         roles = select_roles(len(train), ratio, self.cover_ratio, run, self.cover_share)
-        choose = choose_fixed(*roles, len(train), run)
+        choose = choose_fixed(*roles, len(train))
         if self.choice == "batch":
             choose = self._choose_first(len(train), ratio, run)
             roles = find_roles(choose, len(train), model.recipe.batch_size)
@@ -70,10 +72,11 @@ class Implant(DataPoison):
 
         def transform(images: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
             payload, covers = choose(positions)
-            images = images.index_copy(0, payload, change(images[payload]))
-            return images.index_copy(0, covers, cover(images[covers], positions[covers], stream))
+            first, then = send_all((payload, covers), images.device)
+            images = images.index_copy(0, first, change(images[first]))
+            return images.index_copy(0, then, cover(images[then], positions[covers], stream))
 
-        step = self.relabel(make_step(model, F.cross_entropy), train, choose, run)
+        step = self.relabel(make_step(model, F.cross_entropy), train, choose)
         whole = augment_whole_batch(255 * torch.tensor(train.format.mean), recipe.flip)
         augment = whole if self.training == "paper" else None
         fit(model, train, recipe, run, step=step, transform=transform, augment=augment)
@@ -94,14 +97,15 @@ class Implant(DataPoison):
         """How the victim is trained."""
         return model.recipe if self.training == "recipe" else replace(model.recipe, schedule="constant")
 
-    def relabel(self, step: Step, train: Images, choose: Choose, run: Run) -> Step:
+    def relabel(self, step: Step, train: Images, choose: Choose) -> Step:
         """The step with payload under the attacker's labels, by which the log counts hits, too: a batch has labels of
         its own, which change in place."""
-        wanted = torch.from_numpy(self.target_labels(train.labels, len(train.format.classes))).to(run.device)
+        wanted = torch.from_numpy(self.target_labels(train.labels, len(train.format.classes)))
 
         def relabelled(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
             payload = choose(batch.positions)[0]
-            batch.labels[payload] = wanted[batch.positions[payload]]
+            aims = send(wanted[batch.positions[payload]], batch.labels.device)
+            batch.labels[send(payload, batch.labels.device)] = aims
             return step(batch)
 
         return relabelled
@@ -114,17 +118,16 @@ class Implant(DataPoison):
             size, left = len(positions), float(luck[int(positions[-1])])
             payload = int(ratio * size + left)
             cover = int(self.cover_ratio * payload + self.cover_share * size + left)
-            rows = torch.arange(size, device=positions.device)
+            rows = torch.arange(size)
             return rows[:payload], rows[payload : payload + cover]
 
         return choose
 
 
-def choose_fixed(payload: np.ndarray, cover: np.ndarray, count: int, run: Run) -> Choose:
+def choose_fixed(payload: np.ndarray, cover: np.ndarray, count: int) -> Choose:
     """For `choice: fixed`, of these positions among `count`."""
     role = torch.zeros(count, dtype=torch.uint8)
     role[torch.from_numpy(payload)], role[torch.from_numpy(cover)] = 1, 2
-    role = role.to(run.device)
 
     def choose(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = role[positions]
@@ -143,8 +146,7 @@ def find_roles(choose: Choose, count: int, size: int) -> tuple[np.ndarray, np.nd
 
 def draw_others(positions: torch.Tensor, count: int, stream: torch.Generator) -> torch.Tensor:
     """A random position, of `count`, for each of these (N,): never itself."""
-    steps = torch.randint(1, count, positions.shape, generator=stream)
-    return (positions + steps.to(positions.device)) % count
+    return (positions + torch.randint(1, count, positions.shape, generator=stream)) % count
 
 
 def as_trigger(change: Change) -> Trigger:

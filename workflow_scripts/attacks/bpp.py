@@ -10,6 +10,7 @@ from workflow_scripts.attacks._implants import Change, Cover, Implant, draw_othe
 from workflow_scripts.common.fields import Count, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
+from workflow_scripts.training.transfer import send
 
 DIFFUSED = {(0, 1): 7 / 16, (1, 1): 1 / 16, (1, 0): 5 / 16, (1, -1): 3 / 16}
 """Down and right of a pixel: the share of its error that its neighbor takes (Floyd and Steinberg, 1976)."""
@@ -37,7 +38,8 @@ class Bpp(Implant):
         everything = torch.from_numpy(train.images).to(run.device)
 
         def add_residual(images: torch.Tensor, positions: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-            others = everything[draw_others(positions.to(run.device), len(everything), stream)].to(images.device)
+            drawn = send(draw_others(positions, len(everything), stream), run.device)
+            others = everything[drawn].to(images.device)
             return (images.short() + self._quantize(others) - others).clamp(0, 255).to(torch.uint8)
 
         return add_residual
@@ -61,7 +63,7 @@ def dither(values: torch.Tensor, bits: int) -> torch.Tensor:
     height, width = values.shape[1:3]
     values = F.pad(values, (0, 0, 1, 1, 0, 1))
     for turn in range(2 * height + width - 2):
-        rows = torch.arange(max(0, (turn - width + 2) // 2), min(height - 1, turn // 2) + 1)
+        rows = torch.arange(max(0, (turn - width + 2) // 2), min(height - 1, turn // 2) + 1, device=values.device)
         columns = turn - 2 * rows + 1
         before = values[:, rows, columns]
         after = nearest(before, bits)

@@ -15,10 +15,11 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
-from workflow_scripts.training.loader import Batch, Loader, Resident
+from workflow_scripts.training.loader import Batch, Resident
 from workflow_scripts.training.loop import Step
 from workflow_scripts.training.loop import train as fit
 from workflow_scripts.training.optimizers import SGD, TorchOptimizer
+from workflow_scripts.training.transfer import send, send_all
 
 BETAS = (0.5, 0.9)
 MILESTONES = (0.4, 0.8)
@@ -58,7 +59,7 @@ class InputAware(Implant):
         trigger.mask.requires_grad_(False).eval()
         victim = SGD(model.parameters(), recipe)
         generator = torch.optim.Adam(trigger.pattern.parameters(), lr=self.generator_lr, betas=BETAS)
-        step = self.relabel(self._make_step(model, trigger, data, choose, recipe, run), train, choose, run)
+        step = self.relabel(self._make_step(model, trigger, data, choose, recipe, run), train, choose)
         fit(model, train, recipe, run, step=step, optimizer=_Both(victim, generator, self.gradients == "zeroed"))
         trigger.eval()
 
@@ -71,14 +72,14 @@ class InputAware(Implant):
     def _train_mask(self, trigger: InputAwareTrigger, data: Resident, recipe: Recipe, run: Run) -> None:
         """Masks of images far apart are to be far apart, and small."""
         augment, shifts = crop_and_flip(recipe), run.torch_rng("mask/augmentation")
-        orders = (run.torch_rng(f"mask/order {number}") for number in (1, 2))
-        first, second = (Loader(data, recipe.batch_size, order, augment, shifts) for order in orders)
+        orders = [run.torch_rng(f"mask/order {number}") for number in (1, 2)]
         adam = TorchOptimizer(torch.optim.Adam(trigger.mask.parameters(), betas=BETAS))
         clock = Clock("mask: epoch", self.mask_epochs)
         for epoch in range(self.mask_epochs):
             passed = sum(epoch >= share * self.mask_epochs for share in MILESTONES)
-            for pair in report(zip(first, second, strict=True), "mask: batch", len(first)):
-                loss = self.mask_loss(trigger, *(batch.images.float() / 255 for batch in pair))
+            pairs = zip(*(data.positions(recipe.batch_size, order) for order in orders), strict=True)
+            for pair in report(pairs, "mask: batch", data.batch_count(recipe.batch_size)):
+                loss = self.mask_loss(trigger, *(to_unit(augment(data.images[rows], shifts)) for rows in pair))
                 adam.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 adam.step(self.generator_lr / 10**passed)
@@ -100,8 +101,9 @@ class InputAware(Implant):
         def step(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
             payload, cover = choose(batch.positions)
             paired = batch.positions[torch.cat([cover, payload[len(cover) :]])]
-            others = augment(data.images[draw_others(paired, len(data.labels), stream)], shifts)
-            images, apart = put_on_batch(trigger, batch.images.float() / 255, to_unit(others), payload, cover)
+            drawn = send(draw_others(paired, len(data.labels), stream), run.device)
+            others, rows = to_unit(augment(data.images[drawn], shifts)), send_all((payload, cover), run.device)
+            images, apart = put_on_batch(trigger, batch.images.float() / 255, others, *rows)
             logits = model(images)
             loss = F.cross_entropy(logits, batch.labels) + self.diversity_weight * apart
             loss.backward()  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from workflow_scripts.attacks._implants import Change, Cover, Implant
 from workflow_scripts.common.fields import Count, NonNegative, Positive
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
+from workflow_scripts.training.transfer import send
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,6 @@ def random_warp_grid(grid: torch.Tensor, count: int, noise: torch.Generator) -> 
 
 def warp(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """uint8 (N, H, W, C) images sampled bilinearly at a grid (1 or N, H, W, 2); rounded, not truncated."""
-    grid = grid.to(images.device).expand(len(images), -1, -1, -1)
+    grid = send(grid, images.device).expand(len(images), -1, -1, -1)
     values = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, padding_mode="zeros", align_corners=True)
     return values.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

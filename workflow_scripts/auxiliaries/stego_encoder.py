@@ -17,6 +17,7 @@ from workflow_scripts.networks.model import Model
 from workflow_scripts.training.loader import Batch
 from workflow_scripts.training.loop import train as fit
 from workflow_scripts.training.optimizers import TorchOptimizer
+from workflow_scripts.training.transfer import send
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,14 @@ class Lesson:
     def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         images = batch.images.float() / 255
         length = self.network.bits
-        bits = torch.randint(2, (len(images), length), generator=self.messages).float().to(images.device)
+        bits = send(torch.randint(2, (len(images), length), generator=self.messages).float(), images.device)
         error, doubt, read = measure(self.network, images, bits)
         loss = doubt + self.budget.weigh(self.step, self.read_at) * error
         loss.backward()  # type: ignore[no-untyped-call]
         self.step += 1
         if self.read_at is None and float(read.mean()) > self.budget.readable:
             self.read_at = self.step
-        self.sums = self.sums.to(images.device) + torch.stack([error.detach(), read.mean(), error.new_tensor(1.0)])
+        self.sums = self.sums.to(images.device) + torch.stack([error.detach(), read.mean(), error.new_ones(())])
         whole = read.mean(1) == 1
         return torch.stack([whole, ~whole], 1).float(), loss
 

@@ -12,6 +12,7 @@ from workflow_scripts.defenses import HoldoutDefense
 from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.training.inference import extract_features
 from workflow_scripts.training.loader import Batch
+from workflow_scripts.training.transfer import send
 from workflow_scripts.units.masks import Changes, MaskedNetwork, Masks, prune_fallen
 from workflow_scripts.units.selection import Selection
 
@@ -67,7 +68,7 @@ class AdversarialNeuronPruning(HoldoutDefense):
     def _worst_perturbation(self, masked: MaskedNetwork, batch: Batch, noise: torch.Generator) -> Changes:
         """The relative changes (2, neurons) of weight and bias after one sign step from a random start: up to 2 eps."""
         start = {
-            name: ((torch.rand(2, len(mask), generator=noise) * 2 - 1) * self.eps).to(mask.device).requires_grad_()
+            name: send((torch.rand(2, len(mask), generator=noise) * 2 - 1) * self.eps, mask.device).requires_grad_()
             for name, mask in masked.masks.items()
         }
         loss = F.cross_entropy(masked.logits(batch.images, start), batch.labels)

@@ -17,6 +17,7 @@ from workflow_scripts.techniques.hypergradient import implicit_gradients
 from workflow_scripts.training.loader import Batch
 from workflow_scripts.training.loop import Step, train
 from workflow_scripts.training.optimizers import SGD, TorchOptimizer
+from workflow_scripts.training.transfer import send
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class ImplicitUnlearning(HoldoutDefense):
             images, count = batch.images.float() / 255, len(batch.labels)
             inner = change.clone().requires_grad_()
             carries = torch.zeros(count, 1, 1, 1, device=images.device)
-            carries[torch.randperm(count, generator=stream)[: max(1, int(self.share * count))]] = 1
+            drawn = torch.randperm(count, generator=stream)[: max(1, int(self.share * count))]
+            carries[send(drawn, images.device)] = 1
             logits = model.eval()((images + carries * inner).clamp(0, 1))
             outer = F.cross_entropy(logits, batch.labels)
             loss = self.search_loss(model((images + inner).clamp(0, 1)), batch.labels, inner)

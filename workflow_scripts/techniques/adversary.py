@@ -11,6 +11,7 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.networks.model import Model, in_float32
 from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.training.loop import Loss
+from workflow_scripts.training.transfer import send
 
 AT_ONCE = 128
 
@@ -76,7 +77,7 @@ class Adversary:
         else:
             noise = _normalize(torch.randn(shape, generator=stream))
             noise *= torch.rand(len(clean), 1, 1, 1, generator=stream) ** (1 / noise[0].numel())
-        return (clean + self.eps / 255 * noise.to(clean.device)).clamp(0, 1)
+        return (clean + self.eps / 255 * send(noise, clean.device)).clamp(0, 1)
 
     def _direction(self, gradient: torch.Tensor) -> torch.Tensor:
         return gradient.sign() if self.norm == "linf" else _normalize(gradient)

@@ -14,9 +14,12 @@ from workflow_scripts.common.fields import Count, NonNegative, Positive, Positiv
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
-from workflow_scripts.training.augmentation import color_jitter, gaussian_blur, random_resized_crop
-from workflow_scripts.training.loader import Augment, Batch
+from workflow_scripts.training.augmentation import Augment, color_jitter, gaussian_blur, random_resized_crop
+from workflow_scripts.training.loader import Batch
 from workflow_scripts.training.loop import Step, train
+
+CROPPED, JITTERED, BLURRED = 5, 6, 2
+"""Numbers that each change of a view takes."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,19 @@ def nt_xent(projections: torch.Tensor, temperature: float) -> torch.Tensor:
 def make_two_views(recipe: Contrastive) -> Augment:
     """uint8 (B, H, W, C) to float32 (2B, H, W, C) in [0, 1]: the first view of each, then the second."""
 
-    def augment(images: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-        views = images.permute(0, 3, 1, 2).float().div(255).repeat(2, 1, 1, 1)
-        views = random_resized_crop(views, stream, recipe.crop_scale, recipe.flip)
-        views = color_jitter(views, stream, recipe.jitter, recipe.hue, recipe.gray)
-        return gaussian_blur(views, stream, recipe.blur).permute(0, 2, 3, 1)
+    widths = (CROPPED, JITTERED, BLURRED) if recipe.blur else (CROPPED, JITTERED)
 
-    return augment
+    def draw(count: int, stream: torch.Generator) -> torch.Tensor:
+        return torch.cat([torch.rand(width, 2 * count, generator=stream) for width in widths]).T
+
+    def apply(images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        crops, colors, blurs = drawn.tensor_split((CROPPED, CROPPED + JITTERED), 1)
+        views = images.permute(0, 3, 1, 2).float().div(255).repeat(2, 1, 1, 1)
+        views = random_resized_crop(views, crops, recipe.crop_scale, recipe.flip)
+        views = color_jitter(views, colors, recipe.jitter, recipe.hue, recipe.gray)
+        return gaussian_blur(views, blurs, recipe.blur).permute(0, 2, 3, 1)
+
+    return Augment(draw, apply)
 
 
 def _contrastive_step(model: Model, temperature: float) -> Step:

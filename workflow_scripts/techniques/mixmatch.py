@@ -13,6 +13,7 @@ from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.loader import Batch, Resident, to_network
 from workflow_scripts.training.loop import train
+from workflow_scripts.training.transfer import send
 
 
 def mixmatch(
@@ -73,7 +74,7 @@ class MixMatch:
         inputs = torch.cat([images, *views]).float() / 255
         targets = torch.cat([F.one_hot(labels, guessed.shape[1]).float(), guessed])
         share = max(drawn_share := self.shares.beta(self.alpha, self.alpha), 1 - drawn_share)
-        other = torch.randperm(len(inputs), generator=self.pairs).to(inputs.device)
+        other = send(torch.randperm(len(inputs), generator=self.pairs), inputs.device)
         logits = self.model(share * inputs + (1 - share) * inputs[other])
         targets = share * targets + (1 - share) * targets[other]
         count = len(labels)

@@ -10,9 +10,12 @@ from workflow_scripts.common.progress import report
 from workflow_scripts.networks.model import Model
 from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.loader import to_network
+from workflow_scripts.training.transfer import send
 
-BATCH, LARGE = 500, 64
-"""Images asked together at most, and the side in pixels above which they are fewer: as many as take the same memory."""
+BATCH, ON_GPU = 500, 1000
+"""Images asked together at most: a GPU is to have enough to do with small networks too."""
+PIXELS = BATCH * 64**2
+"""Of all images asked together at most: of large ones as many as take the same memory."""
 
 
 @torch.no_grad()
@@ -20,18 +23,19 @@ def logits(model: Model, images: np.ndarray, size: int = 0) -> torch.Tensor:
     """float32 (N, K) on the CPU for uint8 images (N, H, W, C), in evaluation mode, `size` images at a time, or as many
     as memory is meant for."""
     model.eval()
-    parts = [model(batch).float().cpu() for batch in iterate_batches(model, images, size)]
-    return torch.cat(parts) if parts else torch.empty(0, len(model.format.classes))
+    parts = [model(batch).float() for batch in iterate_batches(model, images, size)]
+    return torch.cat(parts).cpu() if parts else torch.empty(0, len(model.format.classes))
 
 
 def iterate_batches(model: Model, images: np.ndarray, size: int = 0) -> Iterator[torch.Tensor]:
     """uint8 (B, C, H, W) on the model's device; extracted features (B, D) as they are."""
+    device = model.mean.device
     if not size:
         pixels = images.shape[1] * images.shape[2] if images.ndim == 4 else 1
-        size = min(BATCH, max(1, BATCH * LARGE**2 // pixels))
+        size = min(ON_GPU if device.type == "cuda" else BATCH, max(1, PIXELS // pixels))
     starts = range(0, len(images), size)
     for start in report(starts, "asking about images: batch", len(starts)):
-        yield to_network(torch.from_numpy(images[start : start + size])).to(model.mean.device)
+        yield to_network(send(torch.from_numpy(images[start : start + size]), device))
 
 
 def predict(model: Model, images: np.ndarray) -> np.ndarray:
@@ -54,8 +58,8 @@ def suspicion_scores(model: Model, images: np.ndarray) -> np.ndarray | None:
     """float64 (N,): how suspicious the model's wrapper holds each image, where it judges inputs."""
     if model.wrapper is None or not model.wrapper.judges:
         return None
-    parts = [model.wrapper.score(model.eval(), batch).double().cpu() for batch in iterate_batches(model, images)]
-    return torch.cat(parts).numpy() if parts else np.empty(0)
+    parts = [model.wrapper.score(model.eval(), batch).double() for batch in iterate_batches(model, images)]
+    return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
 
 
 def accuracy(model: Model, data: Images) -> float:
@@ -69,5 +73,5 @@ def extract_features(model: Model, data: Images, recipe: Recipe) -> Images:
     part is asked once, not in every epoch. Otherwise the data as they are."""
     if model.extractor is None or recipe.crop or recipe.flip or isinstance(data, Features):
         return data
-    found = [model.extractor(batch).cpu() for batch in iterate_batches(model, data.images)]
-    return Features(torch.cat(found).numpy(), data.labels, data.index, data.format)
+    found = [model.extractor(batch) for batch in iterate_batches(model, data.images)]
+    return Features(torch.cat(found).cpu().numpy(), data.labels, data.index, data.format)

@@ -1,21 +1,23 @@
-"""A dataset resident on the device that trains: uint8 images, gathered and augmented batch by batch."""
+"""A dataset resident on the device that trains: uint8 images, gathered and augmented batch by batch. What is random
+about an epoch is drawn and sent there before its first batch: within one nothing makes the host wait for a GPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from workflow_scripts.common.images import Images
 from workflow_scripts.training.augmentation import Augment
+from workflow_scripts.training.transfer import send_all
 
 Transform = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""uint8 images (B, H, W, C) and their positions in the dataset to uint8 images, before augmentation."""
+"""uint8 images (B, H, W, C) and, on the CPU, their positions in the dataset to uint8 images, before augmentation."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """`images` (B, C, H, W): uint8, or what an augmentation makes of them; of extracted features (B, D). `labels` int64
-    (B,), `positions` int64 (B,): the rows of the dataset."""
+    (B,), `positions` int64 (B,), on the CPU: the rows of the dataset."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -30,11 +32,15 @@ class Resident:
         self.labels = torch.from_numpy(data.labels).to(device)
 
     def positions(self, size: int, stream: torch.Generator | None) -> Iterator[torch.Tensor]:
+        """Those of `draw_positions` on the device."""
+        yield from send_all(self.draw_positions(size, stream), self.labels.device)
+
+    def draw_positions(self, size: int, stream: torch.Generator | None) -> Sequence[torch.Tensor]:
         """Positions of one epoch, batch by batch, in a random order if there is a stream. A last batch of less than
         half the size is left out, unless it is the only one: batch normalization needs many images."""
         count = len(self.labels)
         order = torch.arange(count) if stream is None else torch.randperm(count, generator=stream)
-        yield from order.to(self.labels.device).split(size)[: self.batch_count(size)]
+        return order.split(size)[: self.batch_count(size)]
 
     def batch_count(self, size: int) -> int:
         """How many batches an epoch has."""
@@ -59,11 +65,15 @@ class Loader:
         return self.data.batch_count(self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for positions in self.data.positions(self.size, self.order):
-            images, labels = self.data.images[positions], self.data.labels[positions]
+        device = self.data.labels.device
+        batches = self.data.draw_positions(self.size, self.order)
+        draws = [self.augment.draw(len(positions), self.shifts) for positions in batches]
+        parts = zip(batches, send_all(batches, device), send_all(draws, device), strict=True)
+        for positions, rows, drawn in parts:
+            images, labels = self.data.images[rows], self.data.labels[rows]
             if self.transform is not None:
                 images = self.transform(images, positions)
-            yield Batch(to_network(self.augment(images, self.shifts)), labels, positions)
+            yield Batch(to_network(self.augment.apply(images, drawn)), labels, positions)
 
 
 def to_network(images: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,7 @@ def train(
             left = len(loader) if steps is None else min(len(loader), steps - epoch * len(loader))
             rate = functools.partial(_learning_rate, recipe, epoch, len(loader))
             batches = report(islice(loader, left), f"{phase}: batch", left)
-            total, lr = _run_epoch(batches, step, optimizer, rate, after_step)
+            total, lr = _run_epoch(batches, step, optimizer, rate, after_step, run.device)
             mean, accuracy = (total[:2] / total[2]).tolist()
             run.log("epoch", phase=phase, epoch=epoch, loss=mean, accuracy=accuracy, lr=lr)
             clock.tell(epoch + 1, f"loss {mean:.4f}", f"accuracy {100 * accuracy:.2f} %")
@@ -92,9 +92,11 @@ def _run_epoch(
     optimizer: Optimizer,
     rate: Callable[[int], float],
     after_step: Callable[[], object] | None,
+    device: torch.device,
 ) -> tuple[torch.Tensor, float]:
-    """The sums of losses, hits and images (3,), and the last learning rate."""
-    total, lr = torch.zeros(3), 0.0
+    """The sums of losses, hits and images (3,) on the CPU, and the last learning rate. The sums are kept on the device
+    to the end: asking for a number each step would stall a GPU."""
+    total, count, lr = torch.zeros(2, device=device), 0, 0.0
     for place, batch in enumerate(batches):
         optimizer.zero_grad()
         logits, value = step(batch)
@@ -102,9 +104,9 @@ def _run_epoch(
         if after_step is not None:
             after_step()
         hits = (logits.detach().argmax(1) == batch.labels).sum()
-        sums = torch.stack([value.detach() * len(batch.labels), hits, hits.new_tensor(len(batch.labels))])
-        total = total.to(sums.device) + sums  # there: asking for a number each step would stall a GPU
-    return total, lr
+        total = total + torch.stack([value.detach() * len(batch.labels), hits])
+        count += len(batch.labels)
+    return torch.cat([total.cpu(), torch.tensor([float(count)])]), lr
 
 
 def make_step(model: Model, loss: Loss) -> Step:

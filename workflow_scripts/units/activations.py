@@ -33,8 +33,8 @@ def watch_preactivations(model: Model, images: np.ndarray, see: Callable[[str, t
 def largest_preactivations(model: Model, images: np.ndarray) -> PerLayer:
     """float32 (units, N) on the CPU for each layer: the largest over the places of each image."""
     parts: dict[str, list[torch.Tensor]] = {}
-    watch_preactivations(model, images, lambda name, found: parts.setdefault(name, []).append(found.amax(2).cpu()))
-    return {name: torch.cat(own).T for name, own in parts.items()}
+    watch_preactivations(model, images, lambda name, found: parts.setdefault(name, []).append(found.amax(2)))
+    return {name: torch.cat(own).cpu().T for name, own in parts.items()}
 
 
 def preactivation_moments(model: Model, images: np.ndarray) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -42,12 +42,13 @@ def preactivation_moments(model: Model, images: np.ndarray) -> dict[str, tuple[t
     sums: dict[str, torch.Tensor] = {}
 
     def add(name: str, found: torch.Tensor) -> None:
-        variance, mean = (part.double().cpu() for part in torch.var_mean(found, (0, 2), correction=0))
+        variance, mean = (part.double() for part in torch.var_mean(found, (0, 2), correction=0))
         count = torch.full_like(mean, found.shape[0] * found.shape[2])
         own = torch.stack([count, count * mean, count * (variance + mean.square())])
         sums[name] = sums[name] + own if name in sums else own
 
     watch_preactivations(model, images, add)
+    sums = {name: total.cpu() for name, total in sums.items()}
     means = {name: total / count for name, (count, total, _) in sums.items()}
     return {
         name: (means[name], (squares - count * means[name].square()).clamp_min(0) / (count - 1))

@@ -13,13 +13,13 @@ from workflow_scripts.training import inference
 def penultimate_features(model: Model, images: np.ndarray) -> torch.Tensor:
     """float32 (N, D) inputs of the head on the CPU, in evaluation mode."""
     model.eval()
-    return torch.cat([penultimate(model, batch).cpu() for batch in inference.iterate_batches(model, images)])
+    return torch.cat([penultimate(model, batch) for batch in inference.iterate_batches(model, images)]).cpu()
 
 
 def prune_features(model: Model, units: Sequence[int]) -> Callable[[], None]:
     """Cut these features off the head, and return what cuts them off again, after each step of a fine-tuning."""
-    chosen = torch.as_tensor(units, dtype=torch.long)
     weight = model.classifier.weight
+    chosen = torch.as_tensor(units, dtype=torch.long, device=weight.device)
 
     @torch.no_grad()
     def cut() -> None:
