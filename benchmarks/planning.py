@@ -1,12 +1,12 @@
-"""What planning costs: grids of 1,000 to 30,000 cells, each setting that Snakemake's users recommend, and what every job
-pays for parsing the Snakefile again.
+"""What planning costs: grids of 1,000 to 30,000 cells, the settings that Snakemake's users recommend, and what every
+job pays for parsing the Snakefile again.
 
     python -m benchmarks.planning > benchmarks/planning.md
     python -m benchmarks.planning short
 
-In a clone of this checkout's HEAD, with the environment of the Python that runs it. `short`, for trying this script, has a
-fiftieth of the cells. Memory is the peak of the process. Where jobs are run, their scripts write empty files: what is
-measured is Snakemake.
+In a clone of this checkout's HEAD, with the environment of the Python that runs it. `short`, for trying this script,
+has a fiftieth of the cells. Memory is the peak of the process. Where jobs are run, their scripts write empty files:
+what is measured is Snakemake.
 """
 
 import os
@@ -31,7 +31,7 @@ PLANNED = {
     "as the profile has it": [],
     "`--rerun-triggers mtime`": ["--rerun-triggers", "mtime"],
     "`--batch collect=1/10`": ["--batch", "collect=1/10"],
-    "`-n` without `-q`": None,
+    "`-q`": ["-q"],
 }
 RAN = {
     "as the profile has it (`scheduler: greedy`)": [],
@@ -75,13 +75,9 @@ def main(how: str = "") -> None:
         sizes = [size // scale for size in SIZES]
         for size in (*sizes, RUN // scale):
             write_study(folder, size)
-        print(
-            f"# What planning costs\n\n`{' '.join(['python -m benchmarks.planning', how]).strip()}`, a clone of {commit}, ",
-            end="",
-        )
-        print(
-            f"{os.cpu_count()} cores, Snakemake {snakemake}, Python {platform.python_version()}. Single runs but where it says more."
-        )
+        command = " ".join(["python -m benchmarks.planning", how]).strip()
+        print(f"# What planning costs\n\n`{command}`, a clone of {commit}, {os.cpu_count()} cores, ", end="")
+        print(f"Snakemake {snakemake}, Python {platform.python_version()}. Single runs but where it says more.")
         report_parses(folder, sizes)
         report_plans(folder, sizes)
         report_settings(folder, sizes[1])
@@ -120,9 +116,8 @@ def call(folder: Path, *arguments: str) -> Spent:
 
 def report_parses(folder: Path, sizes: list[int]) -> None:
     """What a job pays before it begins, beside a workflow of one rule."""
-    print(
-        "\n## A parse, paid once a job\n\nPlanning one job as Slurm's jobs do it (each has three such starts), the median of five.\n"
-    )
+    print("\n## A parse, paid once a job\n")
+    print("Planning one job as Slurm's jobs do it (each has three such starts), the median of five.\n")
     bare = folder.parent / "bare"
     bare.mkdir()
     (bare / "Snakefile").write_text(EMPTY)
@@ -142,10 +137,10 @@ def print_row(name: str, spent: list[Spent], *others: str) -> None:
 
 def report_plans(folder: Path, sizes: list[int]) -> None:
     """The whole plan of a study of which nothing has been run."""
-    print("\n## A plan\n\n`snakemake -n -q` of a study of which nothing has been run.\n")
+    print("\n## A plan\n\n`snakemake -n` of a study of which nothing has been run.\n")
     print("| cells | jobs | seconds | MB |\n|---|---|---|---|")
     for size in sizes:
-        spent = call(folder, "-n", "-q", "--config", f"studies=[plan{size}]")
+        spent = call(folder, "-n", "--config", f"studies=[plan{size}]")
         print_row(f"{size:,}", [spent], f"{count_jobs(spent.said):,}")
 
 
@@ -157,11 +152,9 @@ def report_settings(folder: Path, size: int) -> None:
     """What is recommended for large plans."""
     print(f"\n## Settings, on {size:,} cells\n\n| planned with | seconds | MB |\n|---|---|---|")
     for name, arguments in PLANNED.items():
-        quiet = ["-n"] if arguments is None else ["-n", "-q", *arguments]
-        print_row(name, [call(folder, *quiet, "--config", f"studies=[plan{size}]")])
-    trusted = ["-n", "-q", "--trust-io-cache", "--config", f"studies=[plan{size}]"]
-    call(folder, "-n", "-q", "--config", f"studies=[plan{size}]")
-    print_row("`--trust-io-cache`, after another plan", [call(folder, *trusted)])
+        print_row(name, [call(folder, "-n", *arguments, "--config", f"studies=[plan{size}]")])
+    trusted = call(folder, "-n", "--trust-io-cache", "--config", f"studies=[plan{size}]")
+    print_row("`--trust-io-cache`, after another plan", [trusted])
 
 
 def report_runs(folder: Path, size: int) -> None:
