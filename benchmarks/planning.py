@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parents[1]
 DEFENSES = ["none", "ft", "fp", "clp", "anp", "tsbd", "fmp", "nad", "rnp", "ep"]
 ATTACKS = ["badnets", "blended", "lf", "wanet", "sig"]
 SIZES = (1_000, 10_000, 30_000)
-RUN = 300
+RUN = 150
 """Cells of the study whose jobs are run."""
 PLANNED = {
     "as the profile has it": [],
