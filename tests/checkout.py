@@ -19,7 +19,7 @@ from workflow_scripts.common.config import Config
 from workflow_scripts.datasets._download import Published
 
 HERE = Path(__file__).resolve().parents[1]
-FOLDERS = ("rules", "workflow_scripts", "profiles", "pulled", "slurm", "studies")
+FOLDERS = ("cached", "pulled", "profiles", "rules", "slurm", "studies", "workflow_scripts")
 PARTS = ("Snakefile", "config.yaml", "pyproject.toml", *FOLDERS)
 VICTIM = "results/artifacts/digits/badnets/ratio~0.1/seed~0/preact_small"
 REPORT = {"collect": 1, "tabulate": 1, "plot": 3, "all": 1}

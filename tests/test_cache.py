@@ -53,7 +53,7 @@ def checkouts(tmp_path: Path) -> list[Path]:
 def make(folder: Path, target: str) -> list[str]:
     """The rules whose files were not in the cache, each once."""
     environment = {**os.environ, "SNAKEMAKE_OUTPUT_CACHE": str(folder.parent / "cache")}
-    said = snakemake(folder, "--profile", "profiles/cached", "--", target, environment=environment)
+    said = snakemake(folder, "--profile", "cached", "--", target, environment=environment)
     moved = re.findall(r"Moving output file results/artifacts/(\S+) to cache", said)
     names = {"train.parquet": "data", "poison.parquet": "poison", "victim.safetensors": "victim"}
     return sorted(names[name] for name in (Path(path).name for path in moved) if name in names)
