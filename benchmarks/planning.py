@@ -30,6 +30,7 @@ RUN = 150
 PLANNED = {
     "as the profile has it": [],
     "`--rerun-triggers mtime`": ["--rerun-triggers", "mtime"],
+    "`--batch all=1/10`": ["--batch", "all=1/10"],
     "`--batch collect=1/10`": ["--batch", "collect=1/10"],
     "`-q`": ["-q"],
 }
