@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from checkout import copy_of_checkout, edit, snakemake
+from checkout import call, copy_of_checkout, edit, snakemake
 from PIL import Image
 
 from workflow_scripts.common import sources
@@ -77,6 +77,20 @@ def test_two_checkouts_share_what_is_the_same_and_nothing_else(checkouts: list[P
     assert make(second, PUBLISHED.format(0.5, 0)) == ["data", "poison"], "other data, of the same size and time"
     shutil.rmtree(second / "results")
     assert make(second, PUBLISHED.format(0.5, 0)) == []
+    keep_by_dvc(second, PUBLISHED.format(0.5, 0))
+
+
+def keep_by_dvc(folder: Path, target: str) -> None:
+    """DVC takes what a link leads to, puts a copy in its place, and leaves the cache as it is."""
+    kept, cache = (folder / target).read_bytes(), folder.parent / "cache"
+    before = {path.name: path.read_bytes() for path in cache.iterdir()}
+    assert (folder / target).is_symlink()
+    call(folder, "git", "init", "-q")
+    call(folder, "dvc", "init", "-q")
+    call(folder, "dvc", "add", "-q", "results/artifacts")
+    assert not (folder / target).is_symlink() and (folder / target).read_bytes() == kept
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == before
+    assert make(folder, target) == [] and "Nothing to be done" in snakemake(folder, "-n", "--", target)
 
 
 def test_what_stands_for_files_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
