@@ -79,6 +79,16 @@ def say(lines):
         logger.info(f"backstop: {line}")
 
 
+def tell_why(record):
+    """Filter: says of a cluster's job that failed what Snakemake, quiet about rules, keeps to itself."""
+    say(messages.describe_error(vars(record)))
+    return True
+
+
+if workflow.is_main_process:
+    logger.addFilter(tell_why)
+
+
 def count_cells(study):
     """The cells of a study that are to be shown: its own, the others, and those that wait."""
     shown, own = cells_shown(study), set(all_studies()[study].cells)

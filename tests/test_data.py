@@ -5,6 +5,7 @@ import json
 import os
 import re
 import struct
+import subprocess
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -454,6 +455,18 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise RuntimeError
     assert files.read_json(path) == 1 and [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_a_killed_write_left_goes_with_the_next(tmp_path: Path) -> None:
+    """But not what a process that lives is writing, or one of another machine."""
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    for name in (f".a.{files.HOST}.{killed.pid}.json", f".a.{files.HOST}.{os.getppid()}.json", ".a.elsewhere.1.json"):
+        (tmp_path / name).touch()
+    files.write_json(tmp_path / "a.json", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [f".a.{files.HOST}.{os.getppid()}.json", ".a.elsewhere.1.json", "a.json"]
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 10, -10])

@@ -1,15 +1,17 @@
 """What a run says, and what becomes of it when something is wrong: in the same copy of the checkout."""
 
 import os
+import random
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import yaml
-from checkout import TINY, VICTIM, copy_of_checkout, edit, snakemake, start
+from checkout import TINY, VICTIM, copy_of_checkout, digests, edit, snakemake, start
 from PIL import Image
 
 
@@ -45,12 +47,14 @@ def test_a_run_says_what_there_is_to_do_and_which_cells_failed(copy: Path) -> No
 
 
 def test_an_interrupted_run_ends_without_a_traceback(copy: Path) -> None:
-    shutil.rmtree(copy / "results")
-    process = start(copy)
+    """Interrupted as one trains: of a job that Python still starts there would be one."""
+    shutil.rmtree(copy / VICTIM)
+    log = (copy / VICTIM.replace("artifacts", "logs/train")).with_suffix(".log")
+    log.unlink()
+    process = start(copy, "--cores", "1")
     deadline = time.monotonic() + 120
-    while not (copy / "results/artifacts/digits/train.parquet").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(2)
+    while not (log.exists() and "epoch" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0 and "on user request" in output and "Traceback" not in output
@@ -108,20 +112,50 @@ def test_a_picture_that_is_not_there(tmp_path: Path) -> None:
     assert "backstop: mixedwhole: picture is 'whole'" in output, "for another seed nothing has been made"
 
 
-def test_a_killed_run_continues(copy: Path) -> None:
-    victims = [copy / VICTIM / "victim.safetensors", copy / VICTIM.replace("badnets", "wanet") / "victim.safetensors"]
-    kept = victims[1].stat().st_mtime_ns
+def test_kills_at_random_places_change_nothing(built: Path, copy: Path) -> None:
+    """Of Snakemake with its jobs, of Snakemake alone, of a job. What is whole is not made again."""
+    draw = random.Random(seed := random.randrange(2**32))
+    print(f"random.Random({seed})")
+    kept = (copy / VICTIM.replace("badnets", "wanet") / "victim.safetensors").stat().st_mtime_ns
     shutil.rmtree(copy / VICTIM)
-    process = start(copy)
-    deadline = time.monotonic() + 120
-    while not victims[0].exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert victims[0].exists() and not list(copy.rglob(f"{VICTIM}/clp/metrics.json"))
-    snakemake(copy, "--unlock")
+    for kill in draw.sample([kill_all, kill_main, kill_job], 3):
+        process = start(copy)
+        wait_somewhere(process, draw)
+        kill(process, copy, draw)
+        output, _ = process.communicate()
+        assert "Traceback" not in output
+        if kill is not kill_job:
+            snakemake(copy, "--unlock")
     snakemake(copy)
-    assert victims[1].stat().st_mtime_ns == kept and "Nothing to be done" in snakemake(copy, "-n")
+    assert digests(copy) == digests(built) and "Nothing to be done" in snakemake(copy, "-n")
+    assert kept == (copy / VICTIM.replace("badnets", "wanet") / "victim.safetensors").stat().st_mtime_ns
+
+
+def wait_somewhere(process: subprocess.Popen[str], draw: random.Random) -> None:
+    """Until one of the first jobs has begun, and a while."""
+    left = draw.randrange(1, 4)
+    for line in process.stdout or ():
+        left -= line.startswith("Execute")
+        if not left:
+            break
+    time.sleep(draw.uniform(0, 1.5))
+
+
+def kill_all(process: subprocess.Popen[str], copy: Path, draw: random.Random) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_main(process: subprocess.Popen[str], copy: Path, draw: random.Random) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def kill_job(process: subprocess.Popen[str], copy: Path, draw: random.Random) -> None:
+    while process.poll() is None:
+        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+        jobs = [line for line in listed if f"{copy}/.snakemake/scripts/" in line and "set -euo" not in line]
+        if jobs:
+            os.kill(int(draw.choice(jobs).split()[0]), signal.SIGKILL)
+            return
 
 
 def test_collect_refuses_what_is_stale(copy: Path) -> None:
@@ -152,10 +186,23 @@ def test_a_users_mistake_is_a_line_and_no_traceback(copy: Path) -> None:
     assert "Traceback" not in output
 
 
-def test_a_broken_file_is_a_line_and_no_traceback(copy: Path) -> None:
-    holdout = copy / "results/artifacts/digits/train.parquet"
-    holdout.write_bytes(holdout.read_bytes()[:1000])
-    goal = "results/artifacts/digits/holdout/seed~0.parquet"
-    output = snakemake(copy, "--forcerun", "draw_holdout", "--", goal, fails=True)
-    assert "backstop: results/artifacts/digits/train.parquet: not a readable Parquet file" in output
-    assert "Traceback" not in output
+def test_truncated_files_are_a_line_and_no_traceback(built: Path, copy: Path) -> None:
+    """One of each kind, as old as before, and who reads it; once removed, the same command makes it again."""
+    draw = random.Random(seed := random.randrange(2**32))
+    print(f"random.Random({seed})")
+    metrics = "results/metrics/tiny.parquet"
+    truncated = {
+        metrics: ("Parquet", "tabulate", "results/tables/tiny.md"),
+        f"{VICTIM}/abl/metrics.json": ("JSON", "collect", metrics),
+        f"{VICTIM}/clp/model.safetensors": ("safetensors", "evaluate", f"{VICTIM}/clp/metrics.json"),
+    }
+    for path, (kind, rule, goal) in truncated.items():
+        before = (copy / path).stat()
+        os.truncate(copy / path, draw.randrange(before.st_size - 1))
+        os.utime(copy / path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        output = snakemake(copy, "--forcerun", rule, "--", goal, fails=True)
+        assert f"backstop: {path}: not a readable {kind} file" in output and "Traceback" not in output
+    for path in truncated:
+        (copy / path).unlink(missing_ok=True)  # a job that failed has taken its own away
+    snakemake(copy)
+    assert digests(copy) == digests(built)

@@ -13,6 +13,7 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.messages import (
     Cells,
     Work,
+    describe_error,
     describe_failures,
     describe_left_out,
     describe_outlook,
@@ -85,6 +86,13 @@ def test_a_log_ends_with_what_became_of_the_job(tmp_path: Path) -> None:
     assert "Traceback" in (tmp_path / "bug").read_text() and "Traceback" not in (tmp_path / "user").read_text()
 
 
+def test_a_full_disk_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That its log cannot be written either is no reason for tracebacks on the screen."""
+    with pytest.raises(SystemExit, match="No space left on device"), step(log="/dev/full"):
+        Path("/dev/full").write_text("weights")
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_without_a_log_a_bug_is_raised() -> None:
     with pytest.raises(KeyError), step():
         raise KeyError("x")
@@ -99,8 +107,25 @@ def test_the_jobs_that_did_not_end_are_named(tmp_path: Path) -> None:
     logs = [str(tmp_path / name) for name in ("good", "killed", "empty", "earlier", "never")]
     *lines, advice = describe_failures([Work("train", "", log) for log in (*logs, "")], since=1)
     assert [line.split()[5] for line in lines] == logs[1:3] and "epoch 3 of 9" in lines[0]
+    assert all("it was killed" in line for line in lines)
     assert "partial=true" in advice
     assert list(describe_failures([Work("train", "", logs[0])], since=1)) == []
+
+
+def test_why_a_job_of_a_cluster_failed_is_said() -> None:
+    """Of several in one Snakemake has no reason; of one on this machine, which says it itself, nothing is said."""
+    message = (
+        "SLURM-job '3' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable (...).For further ..."
+    )
+    record = {"rule_name": "train", "rule_msg": message, "log": ["own.log", "3.log"]}
+    said = "train failed: SLURM-job '3' failed, SLURM status is: 'TIMEOUT'. See 3.log"
+    assert list(describe_error(record)) == [said]
+    assert list(describe_error(record | {"rule_msg": None})) == [] == list(describe_error({"msg": "1 of 2 steps"}))
+    group = {
+        "aux_logs": ["4.log"],
+        "job_error_info": [{"rule_name": name} for name in ("defend", "evaluate", "defend")],
+    }
+    assert list(describe_error(group)) == ["defend, evaluate failed as one job. See 4.log"]
 
 
 def test_a_run_that_went_well_says_where_its_results_are() -> None:

@@ -14,6 +14,8 @@ HERE = Path(__file__).parent
 ETC = Path("/etc/slurm")
 """Where jobs look, who lose SLURM_CONF. Left behind, slurm.conf would cost every start of Snakemake nine seconds."""
 WRITTEN = ("slurm.conf", "slurmdbd.conf", "gres.conf")
+PROFILE = ("--profile", "slurm", "--cores", "1", "--slurm-init-seconds-before-status-checks", "1")
+"""Snakemake's arguments: the profile, whose `cores` the tests' own would replace, asking soon how a job is."""
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
 MUNGE = {"/run/munge": 0o755, "/var/log/munge": 0o700, "/var/lib/munge": 0o700}
 DATABASE = """create database if not exists slurm_acct_db;

@@ -1,17 +1,17 @@
-"""The profile on a real Slurm: the same results as on this machine alone, and what its jobs were given."""
+"""The profile on a real Slurm: the same results as on this machine alone, what its jobs were given, a fault."""
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkout import copy_of_checkout, digests, planned, snakemake
-from node import run, slurm_node
+from checkout import VICTIM, copy_of_checkout, digests, planned, snakemake, start
+from node import PROFILE, run, slurm_node, wait_for
 
 WORDS = ("Traceback", "account", "WARNING", "Unable", "error")
 """What a run without trouble has no reason to say."""
-POLLING = ("--slurm-init-seconds-before-status-checks", "1")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def submitted(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """One in which it has been run through the profile, and what Snakemake said."""
     folder = copy_of_checkout(tmp_path_factory.mktemp("cluster"))
-    said = snakemake(folder, "--profile", "slurm", *POLLING, "--config", "studies=[tiny]")
+    said = snakemake(folder, *PROFILE, "--config", "studies=[tiny]")
     return folder, said
 
 
@@ -56,3 +56,17 @@ def test_a_job_has_one_gpu_and_those_that_write_tables_none(submitted: tuple[Pat
     victims = Counter(path.parents[1] for path in (submitted[0] / "results/artifacts").rglob("metrics.json"))
     assert len(jobs) == alone + sum(-(-cells // 4) for cells in victims.values()), "four cells of a victim are one job"
     assert all("Account=lab" in job for job in jobs)
+
+
+def test_a_job_that_was_canceled_is_tried_again(submitted: tuple[Path, str]) -> None:
+    """The user reads of it, and gets the same."""
+    folder = submitted[0]
+    before = digests(folder)
+    shutil.rmtree(folder / VICTIM / "clp")
+    process = start(folder, *PROFILE, "--config", "studies=[tiny]", "--", "results/metrics/tiny.parquet")
+    wait_for(lambda: bool(run("squeue", "-h", "-t", "RUNNING")), 90)
+    run("scancel", *run("squeue", "-h", "-t", "RUNNING", "-o", "%i").split())
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+    assert re.search("backstop: defend, evaluate failed as one job. See .*results/logs/slurm/", output)
+    assert digests(folder) == before

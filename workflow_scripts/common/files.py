@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ ANY = pa.schema([])
 ROWS, BYTES = 5000, 2**24
 """Rows in a row group at most, and bytes of the images in one: written and read group by group, so that a file never
 stands in memory twice."""
+HOST = platform.node()
 TYPES = {"int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "float32": pa.float32(), "bool": pa.bool_()}
 
 
@@ -34,13 +36,23 @@ def writing(path: str | Path) -> Iterator[Path]:
     user's umask says, whatever the library that wrote it thinks."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    _remove_left(path)
+    temporary = path.with_name(f".{path.stem}.{HOST}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         temporary.chmod(0o666 & ~_read_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left(path: Path) -> None:
+    """What processes of this machine were writing in place of a file when they were killed."""
+    for left in path.parent.glob(f".{path.stem}.{HOST}.*{path.suffix}"):
+        try:
+            os.kill(int(left.stem.rpartition(".")[2]), 0)  # whether it lives
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
 
 
 def _read_umask() -> int:

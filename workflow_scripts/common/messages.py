@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workflow_scripts.common import files
 from workflow_scripts.common.progress import format_duration
@@ -14,7 +14,9 @@ START_UP = 2.5
 """Seconds that every job takes beside what its `costs.json` says: the interpreter, imports, Snakemake."""
 SHOWN = 12
 """Lines about cells or studies; the others are counted."""
-DONE = re.compile(r"\d\d:\d\d:\d\d done in ")
+DONE, FAILED = (re.compile(rf"\d\d:\d\d:\d\d {word}") for word in ("done in ", "failed: "))
+
+NO_REASON = "which is no reason: it was killed (for its memory, for its time, by hand), or the disk is full"
 
 
 class Work(NamedTuple):
@@ -94,11 +96,22 @@ def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
     begun = [job for job in jobs if job.log and Path(job.log).exists() and Path(job.log).stat().st_mtime >= since]
     stopped = {job: _read_last_line(job.log) for job in begun if is_unfinished(job.log)}
     for job, line in list(stopped.items())[:SHOWN]:
-        yield f"{job.rule} did not get done; {job.log} ends with\n    {line}"
+        reason = "" if FAILED.match(line) else f"\n    {NO_REASON}"
+        yield f"{job.rule} did not get done; {job.log} ends with\n    {line}{reason}"
     if len(stopped) > SHOWN:
         yield f"and {len(stopped) - SHOWN} others"
     if stopped:
         yield "the same command tries them again; with partial=true behind --config it makes tables of what is there"
+
+
+def describe_error(record: Mapping[str, Any]) -> Iterator[str]:
+    """A line, of what Snakemake logs of a job of a cluster that failed: why, and where the scheduler's log is."""
+    if record.get("aux_logs"):  # several of its jobs in one, of which it keeps no reason
+        rules = dict.fromkeys(info["rule_name"] for info in record["job_error_info"])
+        yield f"{', '.join(rules)} failed as one job. See {', '.join(record['aux_logs'])}"
+    elif record.get("rule_msg"):
+        reason = re.sub(r" ?(Detailed failure|For further).*", "", record["rule_msg"])
+        yield f"{record['rule_name']} failed: {reason} See {record['log'][-1]}"
 
 
 def is_unfinished(log: str) -> bool:

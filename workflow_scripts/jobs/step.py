@@ -64,6 +64,7 @@ def _open_log(path: str) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # on a full disk: no traceback on the screen for each line
     LOG.setLevel(logging.INFO)
 
 
