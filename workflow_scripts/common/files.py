@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,11 @@ def writing(path: str | Path) -> Iterator[Path]:
 def _remove_left(path: Path) -> None:
     """What processes of this machine were writing in place of a file when they were killed."""
     for left in path.parent.glob(f".{path.stem}.{HOST}.*{path.suffix}"):
-        try:
-            os.kill(int(left.stem.rpartition(".")[2]), 0)  # whether it lives
-        except ProcessLookupError:
-            left.unlink(missing_ok=True)
+        with suppress(PermissionError, ValueError):  # it lives, another user's; it is none of these
+            try:
+                os.kill(int(left.stem.rpartition(".")[2]), 0)  # whether it lives
+            except ProcessLookupError:
+                left.unlink(missing_ok=True)
 
 
 def _read_umask() -> int:
