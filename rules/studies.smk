@@ -102,7 +102,8 @@ onstart:
 
 
 onsuccess:
-    say(messages.describe_results({name: study.tables[0].stem(name) if study.tables else "" for name, study in all_studies().items()}))
+    shown = {name: study for name, study in all_studies().items() if exists(f"results/metrics/{name}.parquet")}    # not of a batch
+    say(messages.describe_results({name: study.tables[0].stem(name) if study.tables else "" for name, study in shown.items()}))
     say(messages.describe_left_out(read_studies()[1]))
 
 
