@@ -21,12 +21,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from checkout import VICTIM, copy_of_checkout, digests, edit, start
+from checkout import VICTIM, copy_of_checkout, digests, edit, list_processes, start
 from node import PROFILE, run, slurm_node, wait_for
 
 from benchmarks.first_hour import ROUTINE, WIDTH, print_block
@@ -63,6 +63,7 @@ class Trial:
     folder: Path
     command: tuple[str, ...]
     said: list[tuple[str, str]] = field(default_factory=list)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def prepare(self) -> None:
         """A copy with the study, whose jobs keep a journal."""
@@ -87,14 +88,26 @@ class Trial:
         lines = journal.read_text().splitlines() if journal.exists() else []
         return Counter(log for word, log in map(str.split, lines) if word == what)
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        self.started.append(start(self.folder, *arguments, *self.command))
+        return self.started[-1]
+
     def begin_until(self, log: str) -> subprocess.Popen[str]:
         """The command, until this job has begun."""
-        process = start(self.folder, *self.command)
+        process = self.begin()
         wait_for(lambda: log in self.count("began"), 180)
         return process
 
+    def stop(self) -> None:
+        """End what runs still: after a mistake, or on a node that Slurm took for down."""
+        for process in self.started:
+            process.kill()
+        for number in list_processes(f"{self.folder}/"):
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
     def run(self, *arguments: str, fails: bool = False) -> None:
-        self.end(start(self.folder, *arguments, *self.command), fails)
+        self.end(self.begin(*arguments), fails)
 
     def end(self, process: subprocess.Popen[str], fails: bool = False) -> None:
         """Keep what it said, without the lines that Snakemake prints of every job, if it ended as it should."""
@@ -192,7 +205,7 @@ HERE: dict[Fault, str] = {
 }
 """The faults on this machine, and the line that the user must read of each."""
 THERE: dict[Fault, str] = {
-    out_of_memory: "backstop: poison failed",
+    out_of_memory: "backstop: poison failed.*memory limit",
     out_of_time: "backstop: poison failed.*TIMEOUT",
     scancel_running: "backstop: train failed.*CANCELLED",
     scancel_waiting: "backstop: train failed.*CANCELLED",
@@ -277,6 +290,7 @@ def list_jobs(trial: Trial) -> list[str]:
 def prepare(stack: ExitStack, undisturbed: Trial, fault: Fault, command: tuple[str, ...]) -> Trial:
     """A copy of what has been run undisturbed, on a disk of its own, without what the attack has become."""
     trial = Trial(undisturbed.folder.with_name(fault.__name__), command)
+    stack.callback(trial.stop)
     trial.folder.mkdir()
     if command == LOCAL:
         run("mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(trial.folder))

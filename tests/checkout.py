@@ -111,6 +111,12 @@ def call(folder: Path, *command: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=environment).stdout
 
 
+def list_processes(pattern: str) -> list[int]:
+    """Those whose command line has this in it."""
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+    return [int(number) for number, line in (entry.split(maxsplit=1) for entry in listed) if re.search(pattern, line)]
+
+
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
     """How many jobs of each rule a dry run would do."""
     output = snakemake(folder, "-n", *arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkout import TINY, VICTIM, copy_of_checkout, digests, edit, snakemake, start
+from checkout import TINY, VICTIM, copy_of_checkout, digests, edit, list_processes, snakemake, start
 from PIL import Image
 
 
@@ -150,12 +150,11 @@ def kill_main(process: subprocess.Popen[str], copy: Path, draw: random.Random) -
 
 
 def kill_job(process: subprocess.Popen[str], copy: Path, draw: random.Random) -> None:
-    while process.poll() is None:
-        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
-        jobs = [line for line in listed if f"{copy}/.snakemake/scripts/" in line and "set -euo" not in line]
-        if jobs:
-            os.kill(int(draw.choice(jobs).split()[0]), signal.SIGKILL)
-            return
+    jobs: list[int] = []
+    while not jobs and process.poll() is None:
+        jobs = list_processes(rf"^\S+ {copy}/.snakemake/scripts/")
+    if jobs:
+        os.kill(draw.choice(jobs), signal.SIGKILL)
 
 
 def test_collect_refuses_what_is_stale(copy: Path) -> None:

@@ -112,20 +112,24 @@ def test_the_jobs_that_did_not_end_are_named(tmp_path: Path) -> None:
     assert list(describe_failures([Work("train", "", logs[0])], since=1)) == []
 
 
-def test_why_a_job_of_a_cluster_failed_is_said() -> None:
+def test_why_a_job_of_a_cluster_failed_is_said(tmp_path: Path) -> None:
     """Of several in one Snakemake has no reason; of one on this machine, which says it itself, nothing is said."""
     message = (
         "SLURM-job '3' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable (...).For further ..."
     )
-    record = {"rule_name": "train", "rule_msg": message, "log": ["own.log", "3.log"]}
-    said = "train failed: SLURM-job '3' failed, SLURM status is: 'TIMEOUT'. See 3.log"
-    assert list(describe_error(record)) == [said]
+    log = tmp_path / "3.log"
+    log.write_text(
+        "Error in rule train:\nslurmstepd-vm: error: *** JOB 3 CANCELLED DUE TO TIME LIMIT ***\nsrun: error: 1\n"
+    )
+    record = {"rule_name": "train", "rule_msg": message, "log": ["own.log", str(log)]}
+    said = f"train failed: SLURM-job '3' failed, SLURM status is: 'TIMEOUT'; {log} says: *** JOB 3 CANCELLED DUE TO"
+    assert [line.removesuffix(" TIME LIMIT ***") for line in describe_error(record)] == [said]
     assert list(describe_error(record | {"rule_msg": None})) == [] == list(describe_error({"msg": "1 of 2 steps"}))
     group = {
         "aux_logs": ["4.log"],
         "job_error_info": [{"rule_name": name} for name in ("defend", "evaluate", "defend")],
     }
-    assert list(describe_error(group)) == ["defend, evaluate failed as one job. See 4.log"]
+    assert list(describe_error(group)) == ["defend, evaluate failed as one job; see 4.log"]
 
 
 def test_a_run_that_went_well_says_where_its_results_are() -> None:

@@ -68,5 +68,5 @@ def test_a_job_that_was_canceled_is_tried_again(submitted: tuple[Path, str]) -> 
     run("scancel", *run("squeue", "-h", "-t", "RUNNING", "-o", "%i").split())
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output[-3000:]
-    assert re.search("backstop: defend, evaluate failed as one job. See .*results/logs/slurm/", output)
+    assert re.search("backstop: defend, evaluate failed as one job; .*results/logs/slurm/.* says: .*CANCELLED", output)
     assert digests(folder) == before

@@ -105,13 +105,20 @@ def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
 
 
 def describe_error(record: Mapping[str, Any]) -> Iterator[str]:
-    """A line, of what Snakemake logs of a job of a cluster that failed: why, and where the scheduler's log is."""
+    """A line, of what Snakemake logs of a job of a cluster that failed: why, by Slurm's status and by its log."""
     if record.get("aux_logs"):  # several of its jobs in one, of which it keeps no reason
         rules = dict.fromkeys(info["rule_name"] for info in record["job_error_info"])
-        yield f"{', '.join(rules)} failed as one job. See {', '.join(record['aux_logs'])}"
+        yield f"{', '.join(rules)} failed as one job; {_quote_slurm(record['aux_logs'][0])}"
     elif record.get("rule_msg"):
-        reason = re.sub(r" ?(Detailed failure|For further).*", "", record["rule_msg"])
-        yield f"{record['rule_name']} failed: {reason} See {record['log'][-1]}"
+        reason = re.sub(r"\. ?(Detailed failure|For further).*", "", record["rule_msg"])
+        yield f"{record['rule_name']} failed: {reason}; {_quote_slurm(record['log'][-1])}"
+
+
+def _quote_slurm(log: str) -> str:
+    """What Slurm wrote last of how a job ended, and where."""
+    text = Path(log).read_text(encoding="utf-8", errors="replace") if Path(log).exists() else ""
+    said = re.findall(r"^slurmstepd.*error: (.*)", text, re.M)
+    return f"{log} says: {said[-1]}" if said else f"see {log}"
 
 
 def is_unfinished(log: str) -> bool:
