@@ -16,7 +16,7 @@ SHOWN = 12
 """Lines about cells or studies; the others are counted."""
 DONE, FAILED = (re.compile(rf"\d\d:\d\d:\d\d {word}") for word in ("done in ", "failed: "))
 
-NO_REASON = "which is no reason: it was killed (for its memory, for its time, by hand), or the disk is full"
+NO_REASON = "which gives no reason: it was killed (for its memory, for its time, by hand), or the disk is full"
 
 
 class Work(NamedTuple):
