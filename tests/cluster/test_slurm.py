@@ -63,7 +63,7 @@ def test_a_job_that_was_canceled_is_tried_again(submitted: tuple[Path, str]) -> 
     folder = submitted[0]
     before = digests(folder)
     shutil.rmtree(folder / VICTIM / "clp")
-    process = start(folder, *PROFILE, "--config", "studies=[tiny]", "--", "results/metrics/tiny.parquet")
+    process = start(folder, *PROFILE, "--config", "studies=[tiny]", "--", f"{VICTIM}/clp/metrics.json")
     wait_for(lambda: bool(run("squeue", "-h", "-t", "RUNNING")), 90)
     run("scancel", *run("squeue", "-h", "-t", "RUNNING", "-o", "%i").split())
     output, _ = process.communicate(timeout=300)
