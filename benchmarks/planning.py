@@ -11,6 +11,7 @@ what is measured is Snakemake.
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,8 @@ from statistics import median
 
 import yaml
 
-HERE = Path(__file__).resolve().parents[1]
+from benchmarks.first_hour import HERE
+
 DEFENSES = ["none", "ft", "fp", "clp", "anp", "tsbd", "fmp", "nad", "rnp", "ep"]
 ATTACKS = ["badnets", "blended", "lf", "wanet", "sig"]
 SIZES = (1_000, 10_000, 30_000)
@@ -165,7 +167,8 @@ def report_runs(folder: Path, size: int) -> None:
     print(f"\n## A run of {size} cells whose jobs do nothing\n\nTwo jobs at a time; then the plan of what is done.\n")
     print("| run with | jobs | seconds | ms a job | the plan after it |\n|---|---|---|---|---|")
     for name, arguments in RAN.items():
-        subprocess.run(["rm", "-rf", "results", ".snakemake"], cwd=folder, check=True)
+        for made in ("results", ".snakemake"):
+            shutil.rmtree(folder / made, ignore_errors=True)
         kept = arguments if "--persistence-backend" in arguments else []
         study = ("--cores", "2", "--config", f"studies=[plan{size}]")
         spent = call(folder, *arguments, *study)

@@ -36,7 +36,7 @@ def find_sources(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[
     """The pictures that an attack of these traits and fields mixes in, at their places or, where there is none, at one
     where there is none."""
     named = [fields[key] for key in traits.get("pictures", ()) if fields[key] != DRAWN]
-    return tuple(path for name in named for path in [p for p in list_pictures() if p.stem == name] or [PICTURES / name])
+    return tuple(path for name in named for path in list_named(name) or [PICTURES / name])
 
 
 def find_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
@@ -46,11 +46,10 @@ def find_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:
 
 def read_picture(name: str) -> "Image":
     """The image of this name in `data/pictures/`, gray or RGB. UserError if there is none, or more than one."""
-    named = list_pictures()
-    found = [path for path in named if path.stem == name]
+    found = list_named(name)
     if len(found) != 1:
         reason = "are several images" if found else "is no image"
-        there = join_names(sorted({DRAWN, *(path.stem for path in named)}))
+        there = join_names(sorted({DRAWN, *(path.stem for path in list_pictures())}))
         raise UserError(f"picture is {name!r}, of which there {reason} in {PICTURES}; there are: {there}")
     with files.reading(found[0], "image"):
         data = found[0].read_bytes()
@@ -58,6 +57,11 @@ def read_picture(name: str) -> "Image":
         return decode(data)
     except UserError as error:
         raise UserError(f"{found[0]} {error}") from None
+
+
+def list_named(name: str) -> list[Path]:
+    """The files of this name there: one, if all is well."""
+    return [path for path in list_pictures() if path.stem == name]
 
 
 def list_pictures() -> list[Path]:

@@ -15,7 +15,6 @@ START_UP = 2.5
 SHOWN = 12
 """Lines about cells or studies; the others are counted."""
 DONE, FAILED = (re.compile(rf"\d\d:\d\d:\d\d {word}") for word in ("done in ", "failed: "))
-
 NO_REASON = "which gives no reason: it was killed (for its memory, for its time, by hand), or the disk is full"
 
 
