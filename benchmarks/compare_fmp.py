@@ -10,6 +10,7 @@ the official script asks the whole network three times for each map, which for a
 import copy
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import get_context
@@ -29,6 +30,7 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.fmp import FeatureMapPruning
 from workflow_scripts.jobs.step import step
+from workflow_scripts.networks.hooks import count_passes
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import accuracy
@@ -55,11 +57,11 @@ def main(checkout: str, parquet: str, folder: str) -> None:
     signs = torch.randint(2, images.shape, generator=RUN.torch_rng("fmp/start")) * 2.0 - 1
     jobs = [(side, Path(checkout), victim, images, labels, signs) for side in ("official", "here", "sample")]
     with get_context("spawn").Pool(2) as pool:
-        (theirs, ranked, _), (judged, _, ours), (sample, _, part) = pool.starmap(scored, jobs, chunksize=1)
+        (theirs, ranked, _), (judged, passes, ours), (sample, _, part) = pool.starmap(scored, jobs, chunksize=1)
     flat, sampled = np.concatenate(theirs), np.concatenate(sample)
     print(f"{len(images)} images, {len(theirs)} layers, {len(flat)} maps, one thread.\n")
     print(f"- CPU seconds to score: official {part * TIMED:.0f} (of {len(sampled)} maps, scaled up), here {ours:.0f}.")
-    print(f"- Passes of an image here: {judged.forward} forward, {judged.backward} backward.")
+    print(f"- Passes of an image here: {passes['forward']} forward, {passes['backward']} backward.")
     print(f"- Maps whose replayed score is not that of the script as it stands: {(sampled != flat[::TIMED]).sum()}.\n")
     official = Official(Path(checkout), victim)
     stages = [("victim", rates(victim, test, triggered), rates(official.model(), test, triggered))]
@@ -82,11 +84,13 @@ def main(checkout: str, parquet: str, folder: str) -> None:
 def scored(
     side: str, checkout: Path, victim: Model, images: torch.Tensor, labels: torch.Tensor, signs: torch.Tensor
 ) -> tuple[Any, Any, float]:
-    """Scores, what they prune, and CPU seconds: of the official script, of a `sample` of maps in it, or of ours."""
+    """Scores, what they prune (of ours: the passes that they took) and CPU seconds: of the official script, of a
+    `sample` of maps in it, or of ours."""
     with step(threads=1):
         if side == "here":
+            count_passes(victim.network, passes := Counter[str]())
             started = time.process_time()
-            return METHOD.score_units(victim, images, labels, signs), None, time.process_time() - started
+            return METHOD.score_units(victim, images, labels, signs), passes, time.process_time() - started
         official = Official(checkout, victim)
         if side == "sample":
             return official.scores(official.network, images, labels, signs, every=TIMED)

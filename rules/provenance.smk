@@ -40,7 +40,7 @@ def made_by(step, w):
     """What an artifact of a job is made by."""
     find, artifact = READS.get(step, (lambda w: (), ""))
     given = find(w)
-    return PLAN.made(step, w) | ({sources.SOURCES: sources.agree(given, artifact.format(**dict(w.items())))} if given else {})
+    return PLAN.made(step, w) | ({files.SOURCES: sources.agree(given, artifact.format(**dict(w.items())))} if given else {})
 
 
 def made(step):

@@ -38,7 +38,7 @@ def drawn(model: Model, seed: int = 0) -> UnitResponses:
     sizes = {name: len(output[0]) for name, output in unit_outputs(model, torch.zeros(1, *shape(model))).items()}
     hits = {name: torch.randint(11, (size,), generator=stream).double() / 10 for name, size in sizes.items()}
     losses = {name: torch.rand(size, generator=stream).double() for name, size in sizes.items()}
-    return UnitResponses(hits, losses, samples=10, forward=0, backward=0)
+    return UnitResponses(hits, losses, samples=10)
 
 
 def exact(victim: Make) -> Model:
@@ -98,14 +98,6 @@ def test_many_maps_at_once_score_as_one_at_a_time(
     assert len({value for hits, _ in slow.values() for value in hits}) > 1
 
 
-def test_the_passes_are_counted(victim: Make, batch: Batch) -> None:
-    model, seen = exact(victim), []
-    model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    found = evaluate_units(model, *batch, Reversal("pgd", **LONG))
-    assert found.forward == sum(seen)
-    assert found.backward == len(batch[0]) * sum(map(len, found.hits.values()))
-
-
 @pytest.mark.parametrize("method, bound", [("fgsm", LONG["epsilon"] + LONG["start"]), ("pgd", LONG["epsilon"])])
 def test_no_pixel_moves_too_far_or_out_of_range(batch: Batch, method: str, bound: float) -> None:
     images, _, signs = batch
@@ -135,7 +127,7 @@ def test_a_reversed_image_displaces_its_map_more_than_another(victim: Make, batc
 
 def test_the_loss_decides_between_equal_accuracies_only() -> None:
     hits, losses = torch.tensor([0.5, 0.4, 0.5, 0.4]).double(), torch.tensor([90.0, 0.1, 0.2, 3.0]).double()
-    scores = UnitResponses({"conv": hits}, {"conv": losses}, samples=10, forward=0, backward=0).scores()["conv"]
+    scores = UnitResponses({"conv": hits}, {"conv": losses}, samples=10).scores()["conv"]
     assert scores.argsort().tolist() == [3, 1, 0, 2]
     assert ((hits - scores) >= 0).all() and ((hits - scores) < 0.1).all()
 

@@ -8,6 +8,6 @@ with step(snakemake.threads, snakemake.log[0]):
     made = snakemake.params.made
     dataset = catalog.make("datasets", snakemake.params.loader, made["params"]["dataset"])
     parts = dataset.prepare(Run(snakemake.wildcards.dataset, 0))
-    about = {**made, sources.FOUND: sources.hash_content(dataset.sources())} if dataset.sources() else made
+    about = {**made, sources.FOUND: sources.hash_content(given)} if (given := dataset.sources()) else made
     for path, part in zip(snakemake.output, parts, strict=True):
         files.write_images(path, part, about)

@@ -21,6 +21,8 @@ from workflow_scripts.common.images import ImageFormat, Images, check_labels
 
 KEY = "backstop"
 """The one metadata key of every Parquet and safetensors file: a JSON object."""
+SOURCES = "sources"
+"""Its key for the hash of what users put below `data/`, of what is made of that (`common/sources.py`)."""
 ANY = pa.schema([])
 """No column need be there."""
 ROWS, BYTES = 5000, 2**24
@@ -171,7 +173,7 @@ def read_about(path: str | Path) -> dict[str, Any]:
 def hash_provenance(about: Mapping[str, Any]) -> str:
     """Of the metadata of an artifact, or of what a job is made by: one hash of code, hyper-parameters, wildcards and,
     where there are some, sources."""
-    kept = {key: about.get(key) for key in ("fingerprint", "params", "wildcards", *({"sources"} & about.keys()))}
+    kept = {key: about.get(key) for key in ("fingerprint", "params", "wildcards", *({SOURCES} & about.keys()))}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -14,16 +14,16 @@ from workflow_scripts.common.errors import UserError
 KNOWN = Path(".snakemake/backstop_sources.json")
 """Hashes of content by hashes of a listing (name, size, times of change), so that no plan reads the same bytes
 again."""
-SOURCES, FOUND = "sources", "found"
-"""In the metadata of an artifact: the hash when its job was planned, and when it was done: a job that downloads what it
-reads is planned without."""
+FOUND = "found"
+"""In the metadata of an artifact, beside the hash of when its job was planned, that of when it was done: a job that
+downloads what it reads is planned without."""
 
 
 def agree(sources: tuple[Path, ...], artifact: str) -> str:
     """The hash that stands for these files and folders in what an artifact is made by: their content's today, `` where
     one is not there. An artifact that was made of just these, or of some that are gone since, keeps what it says."""
     today, said = hash_content(sources), _read_about(artifact)
-    kept = said.get(SOURCES, "")
+    kept = said.get(files.SOURCES, "")
     return kept if today in ("", kept, said.get(FOUND, kept)) else today
 
 

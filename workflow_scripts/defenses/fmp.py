@@ -94,7 +94,6 @@ class FeatureMapPruning(FineTuningDefense):
         lowest = select_units(self.selection, own, sizes, run, within=True)
         pruned = _zero_as_released(victim, lowest) if self.faithful else _zero_units(victim, lowest)
         log_pruning(run, scores, pruned, self.epochs)
-        run.note(forward_passes=responses.forward, backward_passes=responses.backward)
 
     def lowest_units(self, scores: torch.Tensor) -> list[int]:
         """The floor(N / p) units of the lowest scores (N,), of equal ones the first. The release has them in the order

@@ -88,14 +88,16 @@ def prune_fallen(
 ) -> Model:
     """A copy of the victim without the units whose mask is at most the threshold that is chosen on images held back; or
     without as many, drawn among all. What was decided is logged and noted."""
-    threshold = choose_threshold(victim, masks, validation, run, max_drop, grid)
+    threshold = find_safe_threshold(victim, masks, validation, run, max_drop, grid)
     sizes = {name: len(mask) for name, mask in masks.items()}
     pruned = select_units(selection, units_below(masks, threshold), sizes, run, within=False)
     log_pruning(run, masks, pruned)
     return prune(victim, pruned)
 
 
-def choose_threshold(victim: Model, masks: Masks, validation: Images, run: Run, max_drop: float, grid: float) -> float:
+def find_safe_threshold(
+    victim: Model, masks: Masks, validation: Images, run: Run, max_drop: float, grid: float
+) -> float:
     """Of 0, grid, 2 · grid, … below 1 the last threshold before the first that loses more than max_drop of the accuracy
     on images held back; below 0 if 0 does."""
     floor = accuracy(victim, validation) - max_drop

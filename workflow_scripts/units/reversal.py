@@ -50,15 +50,12 @@ class UnitResponses:
     """For each layer, in the order of execution, float64 (units,): `hits`, the share of reversed images that get their
     label, and `losses`, the mean cross-entropy; of two reversed images the smaller share and the larger loss.
 
-    samples: the number of images; forward, backward: passes of one image that this took, those backward from a layer
-    to the image only.
+    samples: the number of images.
     """
 
     hits: dict[str, torch.Tensor]
     losses: dict[str, torch.Tensor]
     samples: int
-    forward: int
-    backward: int
 
     def scores(self) -> dict[str, torch.Tensor]:
         """float64 (units,): the accuracy, less a part of one image's worth that grows with the loss: their order is
@@ -73,18 +70,14 @@ def evaluate_units(
     when they are reversed for each unit from the same random signs, -1 or 1."""
     model.eval()
     totals: dict[str, Any] = {}
-    forward = backward = 0
     for rows in torch.arange(len(images), device=images.device).split(AT_ONCE):
         copies = max(1, AT_ONCE // len(rows))
-        forward += len(rows) * (1 + copies)
         for name, sums in _evaluate_layers(model, images[rows], labels[rows], signs[rows], reversal, copies):
             totals[name] = totals.get(name, 0) + sums
-            forward += len(rows) * sums[0].numel()
-            backward += len(rows) * sums.shape[2]
     means = {name: total.cpu() / len(images) for name, total in totals.items()}
     hits = {name: mean[0].amin(0) for name, mean in means.items()}
     losses = {name: mean[1].amax(0) for name, mean in means.items()}
-    return UnitResponses(hits, losses, len(images), forward, backward)
+    return UnitResponses(hits, losses, len(images))
 
 
 def _evaluate_layers(
