@@ -4,7 +4,7 @@ IMPLANT = spelling_pattern("attacks", catalog.is_implant)
 
 rule poison:
     input: unpack(inputs_of("poison"))
-    output: poison=ATTACK + "/poison.parquet", truth=ATTACK + "/truth.parquet"
+    output: poison=ATTACK + "/poison.parquet", truth=ATTACK + "/truth.parquet", costs=ATTACK + "/costs.json"
     log: log_of("poison", ATTACK)
     params: made=made("poison")
     wildcard_constraints: attack=DATA_POISON

@@ -12,9 +12,12 @@ def files_of_cells(path):
 
 
 @functools.cache
-def costs_before(cell):
-    """Where the costs stand of the auxiliaries and the detectors behind a cell."""
-    return [costs_of(file) for file in artifacts_behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
+def costs_behind(cell):
+    """Where the costs stand of what is behind a cell, by the column that they are the sum of."""
+    poison = Kept.of("poison", ATTACK + "/poison.parquet", cell)
+    others = [file for file in artifacts_behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
+    return {"poisoning_seconds": [] if catalog.is_implant(cell.attack) else [costs_of(poison)],
+            "training_seconds": [costs_of(victim(cell))], "auxiliary_seconds": [costs_of(file) for file in others]}
 
 
 def costs_of(file):
@@ -44,15 +47,14 @@ rule evaluate:
 
 rule collect:
     input: metrics=files_of_cells(metrics_of), costs=files_of_cells(lambda cell: costs_of(evaluated_model(cell))),
-           training=files_of_cells(lambda cell: costs_of(victim(cell))),
-           before=lambda w: [path for cell in cells_shown(w.study) for path in costs_before(cell)]
+           behind=lambda w: [path for cell in cells_shown(w.study) for own in costs_behind(cell).values() for path in own]
     output: metrics="results/metrics/{study}.parquet", costs="results/costs/{study}.parquet",
             summary="results/summary/{study}.json", rows=directory("results/summary/{study}.rows")
     log: LOGS + "/collect/{study}.log"
     params: expected=lambda w: provenance(cells_of(w.study)), root=ROOT,
             code=lambda w: fingerprint.of_step("collect", *defenses_of(cells_of(w.study))),
             cells=lambda w: [list(cell) for cell in cells_shown(w.study)],
-            before=lambda w: [costs_before(cell) for cell in cells_shown(w.study)],
+            behind=lambda w: [costs_behind(cell) for cell in cells_shown(w.study)],
             study=lambda w: all_studies()[w.study].as_json(),
             references=lambda w: {cell.dataset: CONFIG.reference(cell.dataset) for cell in cells_of(w.study)}
     resources: **growing_resources(4000, 30)

@@ -68,8 +68,9 @@ def write_costs(study: Study, folder: Path) -> str:
     names, rows = list(dict.fromkeys(cell.defense for cell in study.cells)), []
     for cell in add_implied_cells(study.cells):
         there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
-        spent = {"seconds": 0.0 if there else 2.0 + names.index(cell.defense), "training_seconds": 4.0}
-        spent |= {"auxiliary_seconds": 0.0, "peak_memory_mb": 300.0, "forward_passes": 4000, "backward_passes": 2000}
+        spent = {"seconds": 0.0 if there else 2.0 + names.index(cell.defense), "peak_memory_mb": 300.0}
+        spent |= {"poisoning_seconds": 0.1, "training_seconds": 4.0, "auxiliary_seconds": 0.0}
+        spent |= {"forward_passes": 4000, "backward_passes": 2000}
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
         rows.append({**axes, **spent, "device": "made up", "versions": "{}"})
     path = folder / "costs.parquet"

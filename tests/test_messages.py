@@ -56,6 +56,9 @@ def test_an_outlook_goes_by_what_such_jobs_have_cost(tmp_path: Path) -> None:
     assert line.startswith("about 70 s on 2 at a time"), "10 + 96 + 25, and the start of four jobs, by two"
     (other,) = describe_outlook(works(tmp_path, VICTIM.format(1) + "/ft"), {}, str(tmp_path), workers=1)
     assert other.startswith("about 98 s"), "nothing nearer is known than the method at other hyper-parameters"
+    write_costs(tmp_path, "digits/lf/ratio~0.1/seed~0", 300)
+    (search,) = describe_outlook(works(tmp_path, "digits/lf/ratio~0.05/seed~1"), {}, str(tmp_path), workers=1)
+    assert search.startswith("about 5 min")
     (unknown,) = describe_outlook(works(tmp_path, VICTIM.format(1) + "/anp"), {}, str(tmp_path), workers=1)
     assert unknown == "at least 2 s on 1 at a time; what 1 job will take beyond starting up is not known yet"
 

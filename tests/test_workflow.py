@@ -128,6 +128,7 @@ def test_a_probe_stands_on_its_extractor_and_a_filter_is_asked_by_protocol(copy:
     assert sorted(asked) == ["homogeneous", "mixed", "running"]
     costs = pq.read_table(copy / "results/costs/tiny.parquet").to_pylist()
     assert all((row["auxiliary_seconds"] > 0) == row["model"].startswith("probe") for row in costs)
+    assert all(row["poisoning_seconds"] > 0 for row in costs)
     assert "eigenguard [mixed]" in (copy / "results/tables/tiny.md").read_text()
     (scores,) = (copy / "results/analyses/neuron_scores").rglob("probe+extractor~supervised/holder.parquet")
     assert len(pq.read_table(scores)) == 512 + 256, "every neuron of the head"
@@ -227,7 +228,7 @@ def test_every_study_can_be_planned_as_it_stands_and_on_digits(where: list[str],
 def test_a_parse_does_not_work_out_what_collect_expects(tmp_path: Path) -> None:
     """Every job on a cluster parses the Snakefile again."""
     folder = copy_of_checkout(tmp_path)
-    for rules, function in (("provenance.smk", "def provenance(cells):"), ("evaluate.smk", "def costs_before(cell):")):
+    for rules, function in (("provenance.smk", "def provenance(cells):"), ("evaluate.smk", "def costs_behind(cell):")):
         edit(folder / "rules" / rules, lambda text, f=function: text.replace(f, f"{f}\n    raise AssertionError"))  # type: ignore[misc]
     assert planned(folder, "results/artifacts/digits/train.parquet") == {"prepare_data": 1}
 

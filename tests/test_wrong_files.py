@@ -302,7 +302,7 @@ def collect(path: Path) -> pa.Table:
 
 def collect_costs(path: Path) -> pa.Table:
     messages.read_costs(str(path.parents[1]))
-    return collecting.collect_costs([Cell(**CELL)], [str(path)], [str(path)], [[str(path)]])
+    return collecting.collect_costs([Cell(**CELL)], [str(path)], [dict.fromkeys(collecting.BEHIND, [str(path)])])
 
 
 def job(path: Path) -> Job:

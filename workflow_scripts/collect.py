@@ -11,5 +11,5 @@ with step(snakemake.threads, snakemake.log[0]):
     table = collect(inputs.metrics, params.expected, params.root, params.references)
     files.write_table(output.metrics, table)
     cells = [Cell(*cell) for cell in params.cells]
-    files.write_table(output.costs, collect_costs(cells, inputs.costs, inputs.training, params.before))
+    files.write_table(output.costs, collect_costs(cells, inputs.costs, params.behind))
     write_summary(summarize(Study.from_json(params.study), table.to_pylist()), output.summary, output.rows)

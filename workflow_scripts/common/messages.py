@@ -79,9 +79,9 @@ def _read_seconds(path: Path) -> float | None:
 
 def _kinds(costs: str) -> Iterator[tuple[str, ...]]:
     """Of jobs that cost alike, from near to far: the same methods with their hyper-parameters, the same methods.
-    Attack, ratio and seed make no difference."""
+    Attack, ratio and seed make no difference but to poisoning, to which the attack does."""
     dataset, *parts = Path(costs).parent.parts
-    methods = parts[3:] if "auxiliaries" not in parts else parts[parts.index("auxiliaries") :][:2]
+    methods = parts[parts.index("auxiliaries") :][:2] if "auxiliaries" in parts else parts[3:] or parts[:1]
     yield (dataset, *methods)
     yield (dataset, "", *(method.partition("+")[0] for method in methods))
 

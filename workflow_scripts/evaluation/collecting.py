@@ -45,13 +45,16 @@ PASSES = {"forward_passes": pa.int64(), "backward_passes": pa.int64()}
 NUMBERS = {"seconds": pa.float64(), "peak_memory_mb": pa.float64(), **PASSES}
 COST = files.require(pa.schema({**NUMBERS, "device": pa.string(), "versions": pa.string()}))
 """What `costs.json` says of one job."""
+BEHIND = ("poisoning_seconds", "training_seconds", "auxiliary_seconds")
+"""What came before a defense: the attacker's job, where it does not train the victim itself, the victim's training, the
+auxiliaries and detectors."""
 COSTS = pa.schema(
     [
         *((axis, pa.string()) for axis in ("dataset", "model", "attack")),
         ("ratio", pa.float64()),
         ("seed", pa.int64()),
         ("defense", pa.string()),
-        *((key, pa.float64()) for key in ("seconds", "training_seconds", "auxiliary_seconds", "peak_memory_mb")),
+        *((key, pa.float64()) for key in ("seconds", *BEHIND, "peak_memory_mb")),
         *PASSES.items(),
         *((key, pa.string()) for key in ("device", "versions")),
     ]
@@ -180,18 +183,17 @@ def _time_of_change(file: Path) -> float:
 
 
 def collect_costs(
-    cells: Sequence[Cell], costs: Sequence[str], training: Sequence[str], before: Sequence[Sequence[str]]
+    cells: Sequence[Cell], costs: Sequence[str], behind: Sequence[Mapping[str, Sequence[str]]]
 ) -> pa.Table:
-    """One row for each cell: what its defense cost (nothing where it stands for a model that is there), what the
-    training of its victim did, and the auxiliaries and detectors behind it together."""
+    """One row for each cell: what its defense cost (nothing where it stands for a model that is there), and the seconds
+    of all that is `BEHIND` it, by the column that has their sum."""
     rows = []
-    for cell, own, victim, others in zip(cells, costs, training, before, strict=True):
+    for cell, own, others in zip(cells, costs, behind, strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
         there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
         cost = _read_cost(own) | ({"seconds": 0.0, **dict.fromkeys(PASSES, 0)} if there else {})
-        cost["training_seconds"] = _read_cost(victim)["seconds"]
-        cost["auxiliary_seconds"] = sum(_read_cost(path)["seconds"] for path in others)
-        rows.append({**axes, **cost})
+        before = {column: sum(_read_cost(path)["seconds"] for path in paths) for column, paths in others.items()}
+        rows.append({**axes, **cost, **before})
     return pa.Table.from_pylist(rows, COSTS)
 
 
