@@ -4,13 +4,14 @@ import json
 import logging
 import os
 import platform
+import re
 import resource
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,12 +85,21 @@ def _fail(reason: str, log: str = "") -> NoReturn:
 def _costs(seconds: float, passes: Counter[str]) -> dict[str, Any]:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     versions = {"python": platform.python_version(), "numpy": np.__version__}
-    device = platform.processor() or platform.machine()
     if torch := sys.modules.get("torch"):
         versions["torch"] = torch.__version__
         if torch.cuda.is_available():
-            device = torch.cuda.get_device_name()
             memory = torch.cuda.max_memory_allocated() / 2**20
-    cost = {"seconds": round(seconds, 3), "peak_memory_mb": round(memory, 1), "device": device}
+    cost = {"seconds": round(seconds, 3), "peak_memory_mb": round(memory, 1), "device": name_device()}
     cost |= {f"{way}_passes": passes[way] for way in ("forward", "backward")}
     return cost | {"versions": json.dumps(versions, sort_keys=True)}
+
+
+def name_device() -> str:
+    """The GPU, where PyTorch has been imported and sees one, or else the processor."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    with suppress(OSError):
+        if found := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M):
+            return found[1]
+    return platform.processor() or platform.machine()
