@@ -1,0 +1,86 @@
+"""What a long study took, read from the clone in which it ran: its runs and what ended each, whether any finished job
+was done again, the hours of a core; then its tables as they stand there.
+
+    python -m benchmarks.cifar10_small CLONE > benchmarks/cifar10_small.md
+"""
+
+import datetime
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+STUDY = "cifar10_jpeg/cifar10_small"
+COUNTED = ("train", "implant", "defend", "evaluate")
+"""The rules whose jobs take minutes."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run of Snakemake by its own log: when it began and said its last, and the jobs that it saw finish, by rule."""
+
+    begun: datetime.datetime
+    last: datetime.datetime
+    complete: bool
+    finished: Counter[str]
+
+    def row(self) -> str:
+        """A line of the table of runs."""
+        counts = [str(self.finished[rule]) for rule in COUNTED]
+        ended = "it was through" if self.complete else "killed or interrupted"
+        return f"| {self.begun:%m-%d %H:%M} | {self.last:%m-%d %H:%M} | {' | '.join(counts)} | {ended} |"
+
+
+def read_run(log: Path) -> Begun:
+    """What Snakemake's log of one run says."""
+    text = log.read_text()
+    begun = datetime.datetime.strptime(log.name.split(".")[0], "%Y-%m-%dT%H%M%S")
+    finished = Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.M))
+    last = datetime.datetime.fromtimestamp(log.stat().st_mtime)
+    return Begun(begun, last, "(100%) done" in text, finished)
+
+
+def read_seconds(log: Path) -> float | None:
+    """What a job took by the last line of its log, None if it is not done."""
+    last = log.read_text().rstrip().rpartition("\n")[2]
+    return float(found[1]) if (found := re.search(r"done in ([\d.]+) s$", last)) else None
+
+
+def print_runs(clone: Path) -> None:
+    """The runs, and what they finished beside what there is."""
+    runs = [run for log in sorted(clone.glob(".snakemake/log/*.log")) if (run := read_run(log)).finished]
+    jobs = {rule: [read_seconds(log) for log in clone.glob(f"results/logs/{rule}/**/*.log")] for rule in COUNTED}
+    done = {rule: [seconds for seconds in of_rule if seconds is not None] for rule, of_rule in jobs.items()}
+    print(f"| begun | last said | {' | '.join(COUNTED)} | |\n|{'---|' * (len(COUNTED) + 3)}")
+    print("\n".join(run.row() for run in runs))
+    sums = [sum(run.finished[rule] for run in runs) for rule in COUNTED]
+    print(f"| | finished in all runs | {' | '.join(map(str, sums))} | |")
+    print(f"| | logs that end with `done` | {' | '.join(str(len(done[rule])) for rule in COUNTED)} | |")
+    print(f"| | hours of a core | {' | '.join(f'{sum(done[rule]) / 3600:.2f}' for rule in COUNTED)} | |\n")
+    print("Where the first two sums are equal, no job that had finished was done again.")
+
+
+def read_device(clone: Path) -> tuple[str, str]:
+    """The processor, and the versions that some victim was trained with."""
+    costs = json.loads(next(clone.glob("results/artifacts/**/costs.json")).read_text())
+    versions = ", ".join(f"{name} {version}" for name, version in json.loads(costs["versions"]).items())
+    return costs["device"], versions
+
+
+def main(clone: Path) -> None:
+    """Print the report as Markdown."""
+    commit = subprocess.check_output(["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], text=True).strip()
+    device, versions = read_device(clone)
+    print("# CIFAR-10 (JPEG) at width 16\n")
+    print(f"`snakemake --cores 2 --configfile benchmarks/cifar10_small.yaml` at {commit}, {datetime.date.today()},")
+    print(f"on {device}, two jobs at a time at the lowest priority; {versions}.\n")
+    print_runs(clone)
+    for table in sorted(clone.glob(f"results/tables/{STUDY}*.md")):
+        print(f"\n{re.sub(r'^#', '##', table.read_text().strip(), flags=re.M)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
