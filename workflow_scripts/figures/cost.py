@@ -1,6 +1,6 @@
 """What a defense removes against what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -25,29 +25,31 @@ class Cost:
 
     def __call__(self, study: Study, costs: Sequence[Row]) -> Figure:
         found = find_spending(costs)
-        names = list(dict.fromkeys(one.defense for own in found.values() for one in own))
-        height = max(3.2, 0.2 * sum(len(wrap_label(name).splitlines()) for name in names))  # the legend's
+        styles = _assign_styles([one for own in found.values() for one in own])
+        height = max(3.2, 0.2 * sum(len(wrap_label(name).splitlines()) for name in styles))  # the legend's
         figure, grid = make_grid(len(found), 4.2, height, 2, (2.4, 1.0))
         for axis, (title, own) in zip(grid, found.items(), strict=False):
-            _panel(axis, [one for one in own if one.der.mean is not None], names)
+            _panel(axis, [one for one in own if one.der.mean is not None], styles)
             axis.set_title("\n".join(map(wrap_label, title)), fontsize=9)
         attacks = dict.fromkeys(format_spelling(row["attack"]) for row in costs if row["attack"] != "none")
         note = f"the average over {join_words(list(attacks))} (where implanted)"
         return finish(figure, study.title, "seconds of a defense's job", "DER (%)", legend="right", note=note)
 
 
-def _color_of(one: Spending, names: Sequence[str]) -> str:
-    """Whose color a defense has: a control that of the method that it controls, where that is drawn too."""
-    method = catalog.method_name(one.defense)
-    return method if one.control and method in names else one.defense
+def _assign_styles(found: Sequence[Spending]) -> dict[str, tuple[str, str]]:
+    """A color and a marker for each defense; a control at random has those of what it controls, where that is drawn."""
+    controlled = {catalog.at_random(one.rows[0]["defense"]): one.defense for one in found}
+    owners = {one.defense: controlled.get(one.rows[0]["defense"], one.defense) for one in found}
+    order = list(dict.fromkeys(owners.values()))
+    places = {name: order.index(owner) for name, owner in owners.items()}
+    return {name: (COLORS[at % len(COLORS)], MARKERS[at // len(COLORS) % len(MARKERS)]) for name, at in places.items()}
 
 
-def _panel(axis: Axes, found: Sequence[Spending], names: Sequence[str]) -> None:
+def _panel(axis: Axes, found: Sequence[Spending], styles: Mapping[str, tuple[str, str]]) -> None:
     axis.axhline(50, color="#bbbbbb", linewidth=0.8, zorder=0)
     for one in found:
-        at, mean = names.index(_color_of(one, names)), one.der.mean or 0
+        (color, marker), mean = styles[one.defense], one.der.mean or 0
         low, high = one.der.interval(0, 1) or (mean, mean)
-        color, marker = COLORS[at % len(COLORS)], MARKERS[at // len(COLORS) % len(MARKERS)]
         seconds = one.mean("seconds")
         axis.plot([seconds] * 2, [100 * low, 100 * high], color=color, linewidth=0.8, alpha=0.6, zorder=1)
         axis.plot(

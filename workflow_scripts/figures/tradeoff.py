@@ -14,6 +14,11 @@ from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.panels import CONDITION, condition_axes, finish, make_grid, panels
 from workflow_scripts.reporting.plotting import COLORS, MARKERS
 
+TICKS = (0, 40, 60, 70, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 99, 100)
+"""Accuracies that an axis may name, in percent."""
+NARROWEST = 0.25
+"""Of the axis of ACC: closer accuracies than a factor of 1.8 in errors are drawn close."""
+
 
 @dataclass(frozen=True)
 class TradeOff:
@@ -21,7 +26,7 @@ class TradeOff:
     ratio, the mean over seeds; the single seeds as dots; a thin line from the undefended model, and as a cross the
     clean model's answers to the same trigger: the floor, what a model without a backdoor gives.
 
-    The ACC axis is stretched where defenses differ: its distances are those of log(100.5 - ACC).
+    The ACC axis goes over what is there, stretched towards 100: its distances are those of log(100.5 - ACC).
     """
 
     def __call__(self, study: Study, rows: Sequence[Row], references: Sequence[Row]) -> Figure:
@@ -35,6 +40,7 @@ class TradeOff:
         for axis, (title, own) in zip(grid, shown.items(), strict=False):
             same = [row for row in known if all(row[key] == own[0][key] for key in ("dataset", "model"))]
             _panel(axis, own, same, style, axes)
+            _scale(axis, [100 * row["acc"] for row in (*attacked, *known)])
             axis.set_title(title, fontsize=8, style="italic" if own[0]["control"] else "normal")
         return finish(figure, study.title, "ACC (%)", "ASR (%)", legend="below")
 
@@ -78,10 +84,22 @@ def _panel(
         axis.plot([], [], "o", color="#555555", markerfacecolor="white", linestyle="none", label="not implanted")
     if rows[0]["control"]:
         axis.set_facecolor("#f0f0f0")
-    axis.set_ylim(-5, 105)
+
+
+def _scale(axis: Axes, accuracies: Sequence[float]) -> None:
+    """An axis of ASR, and one of ACC that holds these percentages and names as many of `TICKS` as leave each other
+    room."""
+    left, right = _stretch(np.array([min(accuracies), max(accuracies)]))
+    margin = max(0.08 * (right - left), 0.5 * (NARROWEST - right + left))
+    ends = np.clip([left - margin, right + margin], *_stretch(np.array([0, 100.2])))
+    shown: list[float] = []
+    for tick, place in zip(TICKS, _stretch(np.array(TICKS)), strict=True):
+        if ends[0] <= place <= ends[1] and np.all(place - _stretch(np.array(shown)) > 0.16 * (ends[1] - ends[0])):
+            shown.append(tick)
     axis.set_xscale("function", functions=(_stretch, _shrink))
-    axis.set_xlim(0, 100.2)
-    axis.set_xticks([0, 80, 95, 100])
+    axis.set_xlim(*_shrink(ends))
+    axis.set_xticks(shown)
+    axis.set_ylim(-5, 105)
     axis.set_yticks([0, 50, 100])
     axis.tick_params(labelsize=7)
     axis.grid(color="#dddddd", linewidth=0.5)
