@@ -8,13 +8,12 @@ A number behind it is how many small files the last station hands over, 20,000 i
 
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.first_hour import HERE, Walk, count_jobs
+from benchmarks.first_hour import Walk, clone_head, count_jobs
 
 STUDY = """\
 grid: {dataset: digits, model: preact_small, attack: badnets, ratio: 0.1, seed: 0, defense: [none, ft, fp, clp]}
@@ -31,10 +30,9 @@ def main(count: str = "20000") -> None:
         root, venv = Path(temporary).resolve(), Path(sys.prefix)
         first, second, third = (Walk(root / name, venv, root / "said", True) for name in ("first", "second", "third"))
         prepare_environment(venv)
-        subprocess.run(["git", "clone", "-q", str(HERE), str(first.folder)], check=True)
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=first.folder, text=True).strip()
+        cloned = clone_head(first.folder)
         print(f"# DVC's round trip\n\n`{' '.join(['python -m benchmarks.dvc_round_trip', *sys.argv[1:]])}`, ", end="")
-        print(f"a clone of {commit}, {os.cpu_count()} cores, Python {platform.python_version()}.")
+        print(f"a clone of {cloned}, {os.cpu_count()} cores, Python {platform.python_version()}.")
         print("Of each output a screen is shown, without the lines that Snakemake prints for every job and every run.")
         for station in (run, move, push):
             station(first)

@@ -29,7 +29,7 @@ from pathlib import Path
 from checkout import VICTIM, copy_of_checkout, digests, edit, list_processes, start
 from node import PROFILE, run, slurm_node, wait_for
 
-from benchmarks.first_hour import ROUTINE, WIDTH, print_block
+from benchmarks.first_hour import ROUTINE, WIDTH, print_block, read_commit
 
 LINES = 12
 """What is printed of what a run says: its last."""
@@ -321,7 +321,7 @@ def main(*names: str) -> None:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         outcomes = list(try_faults(Path(temporary).resolve(), names))
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
+    commit = read_commit()
     versions = f"Snakemake {version('snakemake')}, its Slurm plugin {version('snakemake-executor-plugin-slurm')}"
     slurm = run("slurmd", "-V").strip()
     print(f"# Faults\n\n`PYTHONPATH=tests:tests/cluster {' '.join(['python -m benchmarks.faults', *names])}`, ", end="")

@@ -177,8 +177,7 @@ def main(*arguments: str) -> None:
         walk = Walk(root / "backstop", venv, root / "said", "short" in arguments)
         os.environ["PATH"] = f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
         os.environ.pop("PYTHONPATH", None)
-        subprocess.run(["git", "clone", "-q", str(HERE), str(walk.folder)], check=True)
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=walk.folder, text=True).strip()
+        commit = clone_head(walk.folder)
         print(f"# A new user's first hour\n\n`{' '.join(['python -m benchmarks.first_hour', *arguments])}`, ", end="")
         print(f"a clone of {commit}, {os.cpu_count()} cores, Python {platform.python_version()}.")
         print("Of each output a screen is shown, without the lines that Snakemake prints for every job and every run.")
@@ -187,6 +186,17 @@ def main(*arguments: str) -> None:
         for station in (quickstart, own_images, own_defense, own_model, failed_cell, wrong_inputs, resume):
             station(walk)
     print(f"\nAll of it: {(time.perf_counter() - started) / 60:.0f} min.")
+
+
+def clone_head(folder: Path) -> str:
+    """Clone this checkout's HEAD into a folder; what it is called."""
+    subprocess.run(["git", "clone", "-q", str(HERE), str(folder)], check=True)
+    return read_commit(folder)
+
+
+def read_commit(checkout: Path = HERE) -> str:
+    """The short name of a checkout's HEAD."""
+    return subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=checkout, text=True).strip()
 
 
 def print_block(kind: str, text: str) -> None:

@@ -22,7 +22,7 @@ from statistics import median
 
 import yaml
 
-from benchmarks.first_hour import HERE
+from benchmarks.first_hour import clone_head
 
 DEFENSES = ["none", "ft", "fp", "clp", "anp", "tsbd", "fmp", "nad", "rnp", "ep"]
 ATTACKS = ["badnets", "blended", "lf", "wanet", "sig"]
@@ -72,8 +72,7 @@ def main(how: str = "") -> None:
     scale = 50 if how == "short" else 1
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary).resolve() / "clone"
-        subprocess.run(["git", "clone", "-q", str(HERE), str(folder)], check=True)
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=folder, text=True).strip()
+        commit = clone_head(folder)
         snakemake = subprocess.check_output([sys.executable, "-m", "snakemake", "--version"], text=True).strip()
         sizes = [size // scale for size in SIZES]
         for size in (*sizes, RUN // scale):

@@ -23,7 +23,8 @@ from typing import Any
 
 import yaml
 
-HERE = Path(__file__).resolve().parents[1]
+from benchmarks.first_hour import HERE, clone_head
+
 SETTINGS = "benchmarks/real_files.yaml"
 MODELS = {"mnist": "preact_small", "signs": "preact_small", "photos_224": "resnet18", "flowers": "resnet18"}
 """The sets that have a study, and the network of each."""
@@ -107,9 +108,8 @@ def main(raw: str, *chosen: str) -> None:
     os.environ.update(OMP_NUM_THREADS="1")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         clone = Path(temporary).resolve() / "backstop"
-        subprocess.run(["git", "clone", "-q", str(HERE), str(clone)], check=True)
+        commit = clone_head(clone)
         (clone / "data").symlink_to(Path(raw).resolve())
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=clone, text=True).strip()
         command = " ".join(["python -m benchmarks.real_files RAW", *chosen])
         print(f"# From real files to a table\n\n`{command}`, a clone of")
         print(f"{commit}, one core, Python {platform.python_version()}. RAW holds, none of it in this repository:")

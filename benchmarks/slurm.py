@@ -8,7 +8,6 @@ It takes root, and what tests/cluster takes.
 
 import datetime
 import os
-import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from checkout import copy_of_checkout, digests, snakemake
 from node import PROFILE, run, slurm_node
 
-from benchmarks.first_hour import print_block
+from benchmarks.first_hour import print_block, read_commit
 
 JOBS = "%i|%k|%T|%C|%m|%l|%b|%a|%M"
 """Slurm's number, Snakemake's name of it, state, CPUs, memory, minutes at most, GPUs, account, and how long it ran."""
@@ -34,7 +33,7 @@ def main() -> None:
             said = snakemake(cluster, *PROFILE, "--config", "studies=[tiny]").replace(str(cluster), ".")
             jobs = run("squeue", "-h", "-t", "all", "-S", "i", "-o", JOBS).splitlines()
         ours, theirs = digests(local), digests(cluster)
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
+    commit = read_commit()
     print(f"# The profile on a real Slurm\n\n`python -m benchmarks.slurm`, {commit}, {datetime.date.today()}: ", end="")
     print(f"{run('slurmd', '-V').strip()}, one node of {os.cpu_count()} cores with two GPUs that are none; ", end="")
     print(f"Snakemake {version('snakemake')}, plugin {version('snakemake-executor-plugin-slurm')}.\n")
