@@ -7,11 +7,13 @@ was done again, the hours of a core; then its tables as they stand there.
 import datetime
 import json
 import re
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.first_hour import read_commit
+from workflow_scripts.common import files, messages
 
 STUDY = "cifar10_jpeg/cifar10_small"
 COUNTED = ("train", "implant", "defend", "evaluate")
@@ -19,7 +21,7 @@ COUNTED = ("train", "implant", "defend", "evaluate")
 
 
 @dataclass(frozen=True)
-class Begun:
+class LoggedRun:
     """A run of Snakemake by its own log: when it began and said its last, and the jobs that it saw finish, by rule."""
 
     begun: datetime.datetime
@@ -34,19 +36,19 @@ class Begun:
         return f"| {self.begun:%m-%d %H:%M} | {self.last:%m-%d %H:%M} | {' | '.join(counts)} | {ended} |"
 
 
-def read_run(log: Path) -> Begun:
+def read_run(log: Path) -> LoggedRun:
     """What Snakemake's log of one run says."""
     text = log.read_text()
     begun = datetime.datetime.strptime(log.name.split(".")[0], "%Y-%m-%dT%H%M%S")
     finished = Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", text, re.M))
     last = datetime.datetime.fromtimestamp(log.stat().st_mtime)
-    return Begun(begun, last, "(100%) done" in text, finished)
+    return LoggedRun(begun, last, "(100%) done" in text, finished)
 
 
 def read_seconds(log: Path) -> float | None:
     """What a job took by the last line of its log, None if it is not done."""
-    last = log.read_text().rstrip().rpartition("\n")[2]
-    return float(found[1]) if (found := re.search(r"done in ([\d.]+) s$", last)) else None
+    last = messages.read_last_line(str(log))
+    return float(last[found.end() :].split()[0]) if (found := messages.DONE.match(last)) else None
 
 
 def print_runs(clone: Path) -> None:
@@ -65,18 +67,17 @@ def print_runs(clone: Path) -> None:
 
 def read_device(clone: Path) -> tuple[str, str]:
     """The processor, and the versions that some victim was trained with."""
-    costs = json.loads(next(clone.glob("results/artifacts/**/costs.json")).read_text())
+    costs = files.read_json(next(clone.glob("results/artifacts/**/costs.json")))
     versions = ", ".join(f"{name} {version}" for name, version in json.loads(costs["versions"]).items())
     return costs["device"], versions
 
 
 def main(clone: Path) -> None:
     """Print the report as Markdown."""
-    commit = subprocess.check_output(["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], text=True).strip()
     device, versions = read_device(clone)
     print("# CIFAR-10 (JPEG) at width 16\n")
-    print(f"`snakemake --cores 2 --configfile benchmarks/cifar10_small.yaml` at {commit}, {datetime.date.today()},")
-    print(f"on {device}, two jobs at a time at the lowest priority; {versions}.\n")
+    print(f"`snakemake --cores 2 --configfile benchmarks/cifar10_small.yaml` at {read_commit(clone)},", end=" ")
+    print(f"{datetime.date.today()},\non {device}, two jobs at a time at the lowest priority; {versions}.\n")
     print_runs(clone)
     for table in sorted(clone.glob(f"results/tables/{STUDY}*.md")):
         print(f"\n{re.sub(r'^#', '##', table.read_text().strip(), flags=re.M)}")

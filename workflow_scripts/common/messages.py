@@ -93,7 +93,7 @@ def _expect(costs: str, known: Mapping[tuple[str, ...], float]) -> float | None:
 def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
     """Lines: of each job that has begun since then and is not done the last that it said, and where it said it."""
     begun = [job for job in jobs if job.log and Path(job.log).exists() and Path(job.log).stat().st_mtime >= since]
-    stopped = {job: _read_last_line(job.log) for job in begun if is_unfinished(job.log)}
+    stopped = {job: read_last_line(job.log) for job in begun if is_unfinished(job.log)}
     for job, line in list(stopped.items())[:SHOWN]:
         reason = "" if FAILED.match(line) else f"\n    {NO_REASON}"
         yield f"{job.rule} did not get done; {job.log} ends with\n    {line}{reason}"
@@ -122,10 +122,11 @@ def _quote_slurm(log: str) -> str:
 
 def is_unfinished(log: str) -> bool:
     """Whether a job has begun to write this log and is not done."""
-    return Path(log).exists() and not DONE.match(_read_last_line(log))
+    return Path(log).exists() and not DONE.match(read_last_line(log))
 
 
-def _read_last_line(log: str) -> str:
+def read_last_line(log: str) -> str:
+    """What a job has said last."""
     lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     return lines[-1] if lines else "nothing"
 
