@@ -1,6 +1,7 @@
 """Adversarial feature map pruning: which images score a map, which maps go, and what is left."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.fmp import AnnealedRecipe, FeatureMapPruning
 from workflow_scripts.networks import weights
+from workflow_scripts.networks.hooks import count_passes
 from workflow_scripts.networks.model import Architecture, Head, Model
 from workflow_scripts.units import reversal as reversal_module
 from workflow_scripts.units.reversal import Reversal, UnitResponses, evaluate_units, unit_outputs
@@ -96,6 +98,16 @@ def test_many_maps_at_once_score_as_one_at_a_time(
         assert fast.hits[name][:4].tolist() == pytest.approx(hits)
         assert fast.losses[name][:4].tolist() == pytest.approx(losses, rel=1e-3)
     assert len({value for hits, _ in slow.values() for value in hits}) > 1
+
+
+def test_a_job_counts_the_passes_of_its_scores(victim: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reversal_module, "AT_ONCE", len(batch[0]))  # a pass back for each map
+    model, seen, passes = exact(victim), [], Counter[str]()
+    count_passes(model.network, passes)
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    found = evaluate_units(model, *batch, Reversal("pgd", **LONG))
+    assert passes["forward"] == sum(seen)
+    assert passes["backward"] == len(batch[0]) * sum(map(len, found.hits.values()))
 
 
 @pytest.mark.parametrize("method, bound", [("fgsm", LONG["epsilon"] + LONG["start"]), ("pgd", LONG["epsilon"])])
