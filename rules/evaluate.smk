@@ -14,10 +14,10 @@ def files_of_cells(path):
 @functools.cache
 def costs_behind(cell):
     """Where the costs stand of what is behind a cell, by the column that they are the sum of."""
-    poison = Kept.of("poison", ATTACK + "/poison.parquet", cell)
+    poison = [] if catalog.is_implant(cell.attack) else [costs_of(attackers_file(cell, "poison.parquet"))]
     others = [file for file in artifacts_behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
-    return {"poisoning_seconds": [] if catalog.is_implant(cell.attack) else [costs_of(poison)],
-            "training_seconds": [costs_of(victim(cell))], "auxiliary_seconds": [costs_of(file) for file in others]}
+    return {"poisoning_seconds": poison, "training_seconds": [costs_of(victim(cell))],
+            "auxiliary_seconds": [costs_of(file) for file in others]}
 
 
 def costs_of(file):

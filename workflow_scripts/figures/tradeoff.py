@@ -35,12 +35,13 @@ class TradeOff:
         blocks = panels(attacked, within=CONDITION).values()
         ordered = [row for block in blocks for row in sorted(block, key=lambda row: row["control"])]
         shown, style = panels(ordered, also=["defense"], within=CONDITION), _styles(attacked, axes)
+        accuracies = [100 * row["acc"] for row in (*attacked, *known)]
         most = 5 if len(shown) <= 20 else 8
         figure, grid = make_grid(len(shown), 1.75, 1.9, most, (0.6, 1.3), sharex=True, sharey=True)
         for axis, (title, own) in zip(grid, shown.items(), strict=False):
             same = [row for row in known if all(row[key] == own[0][key] for key in ("dataset", "model"))]
             _panel(axis, own, same, style, axes)
-            _scale(axis, [100 * row["acc"] for row in (*attacked, *known)])
+            _scale(axis, accuracies)
             axis.set_title(title, fontsize=8, style="italic" if own[0]["control"] else "normal")
         return finish(figure, study.title, "ACC (%)", "ASR (%)", legend="below")
 
