@@ -1,30 +1,16 @@
-"""What the comparisons of defenses share: BackdoorBench's files without what they import, and one victim for both."""
+"""BackdoorBench's files of defenses without what they import."""
 
 import ast
-import copy
 import importlib.util
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock, patch
 
-import numpy as np
-import torch
-
-from benchmarks.attacks._official import Setting
 from benchmarks.compare_tsbd import executed
-from workflow_scripts.attacks.badnets import BadNets
-from workflow_scripts.common.images import Images
-from workflow_scripts.datasets.digits import Digits
-from workflow_scripts.networks import weights
-from workflow_scripts.networks.model import Model
-from workflow_scripts.training.inference import accuracy, predict
-from workflow_scripts.training.loop import train as fit
 
-RATIO, GIVEN, SIDE = 0.1, 256, 3
 STUBBED = ("utils", "defense", "models", "cv2")
 """The packages whose modules official files ask for and their loops do without."""
 
@@ -68,50 +54,3 @@ def _put(name: str, module: Any) -> None:
         if not isinstance(sys.modules.get(parent), MagicMock):
             _put(parent, MagicMock())
         setattr(sys.modules[parent], child, module)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A network that has learned BadNets' square on digits, in float32 and asked without augmentation, what a defender
-    is given, and what says how well it went."""
-
-    victim: Model
-    holdout: Images
-    test: Images
-    triggered: Images
-    """Test images of other classes with the square; their labels are the target's."""
-    own_labels: np.ndarray
-    """Those that the images under the trigger had before."""
-
-    def fresh(self) -> Model:
-        """A victim of one's own to change."""
-        return copy.deepcopy(self.victim)
-
-    def describe(self, model: Model) -> str:
-        """ACC, ASR and RA in percent, as the cells of a row."""
-        found = predict(model, self.triggered.images)
-        hits, right = (found == self.triggered.labels).mean(), (found == self.own_labels).mean()
-        return f"{100 * accuracy(model, self.test):.1f} | {100 * hits:.1f} | {100 * right:.1f}"
-
-    def normalized(self, data: Images) -> tuple[torch.Tensor, torch.Tensor]:
-        """float32 (N, C, H, W) and int64 (N,): images as the official loops and `victim.network` are shown them."""
-        pixels = torch.from_numpy(data.images).permute(0, 3, 1, 2)
-        return self.victim.embed(pixels).contiguous(), torch.from_numpy(data.labels)
-
-
-def set_scene(folder: Path, seed: int = 0) -> Scene:
-    """The scene of a seed; its victim is read from the folder, or trained and kept there."""
-    setting, attack, dataset = Setting(seed), BadNets(side=SIDE), Digits()
-    train, test, reserved = dataset.prepare(setting.run)
-    poison = attack(train=train, ratio=RATIO, run=setting.run)
-    folder.mkdir(parents=True, exist_ok=True)
-    path, model = folder / f"digits_{seed}.safetensors", setting.build()
-    if not path.exists():
-        fit(model, train.replace_rows(poison.altered), model.recipe, setting.run)
-        weights.save(path, model, {})
-    else:
-        model.network.load_state_dict(weights.load_frozen(path, setting.run.device).network.state_dict())
-    rows, wanted = attack.asr_subset(test.labels, 10)
-    triggered = replace(test[rows], images=poison.trigger(test.images[rows]), labels=wanted)
-    holdout = dataset.draw_holdout(train, reserved, setting.run)[:GIVEN]
-    return Scene(model, holdout, test, triggered, test.labels[rows])

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from benchmarks.attacks._official import Setting
-from benchmarks.defenses._official import Scene
+from benchmarks.defenses._scene import Scene
 from workflow_scripts.common import catalog, config
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from benchmarks.compare_tsbd import executed
-from benchmarks.defenses._official import load, set_scene
+from benchmarks.defenses._official import load
 from benchmarks.defenses._outliers import compare
+from benchmarks.defenses._scene import set_scene
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.bnp import BatchNormPruning, divergences

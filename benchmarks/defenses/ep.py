@@ -13,8 +13,9 @@ from torch import nn
 
 from benchmarks.attacks._official import Setting
 from benchmarks.compare_tsbd import executed
-from benchmarks.defenses._official import RATIO, SIDE, load, set_scene
+from benchmarks.defenses._official import load
 from benchmarks.defenses._outliers import compare
+from benchmarks.defenses._scene import RATIO, SIDE, set_scene
 from workflow_scripts.attacks.badnets import BadNets
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run

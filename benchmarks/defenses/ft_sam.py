@@ -16,7 +16,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
-from benchmarks.defenses._official import Scene, load, set_scene
+from benchmarks.defenses._official import load
+from benchmarks.defenses._scene import Scene, set_scene
 from benchmarks.defenses._steps import SEEDS, Batches, Watched, defend, nudge, settle, sgd_of
 from workflow_scripts.defenses.ft_sam import FineTuningSAM
 from workflow_scripts.jobs.step import step

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.defenses import _official
-from benchmarks.defenses._official import Scene, load, set_scene
+from benchmarks.defenses._official import load
+from benchmarks.defenses._scene import Scene, set_scene
 from benchmarks.defenses._steps import RUN, SEEDS, Batches, Watched, defend, nudge, settle, sgd_of
 from workflow_scripts.defenses.nad import NeuralAttentionDistillation
 from workflow_scripts.jobs.step import step

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks.defenses._official import Scene, load, set_scene
+from benchmarks.defenses._official import load
+from benchmarks.defenses._scene import Scene, set_scene
 from benchmarks.defenses._steps import nudge
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run

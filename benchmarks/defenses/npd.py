@@ -14,7 +14,8 @@ from unittest.mock import MagicMock, patch
 
 import torch
 
-from benchmarks.defenses._official import Scene, load, set_scene
+from benchmarks.defenses._official import load
+from benchmarks.defenses._scene import Scene, set_scene
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.npd import NeuralPolarizer, find_layer
 from workflow_scripts.jobs.step import step

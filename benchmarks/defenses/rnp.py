@@ -11,22 +11,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import torch
-from scipy.stats import spearmanr
 from torch import nn
 
 from benchmarks.compare_tsbd import executed
-from benchmarks.defenses._official import Scene, load, set_scene
+from benchmarks.defenses._official import load
+from benchmarks.defenses._scene import Scene, pruned_row, replace_norms, set_scene, with_weights
+from benchmarks.defenses._thresholds import compare_masks, select_there
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.rnp import ReconstructiveNeuronPruning
 from workflow_scripts.jobs.step import step
 from workflow_scripts.networks.model import Model
-from workflow_scripts.training.inference import accuracy
 from workflow_scripts.training.loader import Resident
 from workflow_scripts.units.masks import MaskedNetwork, Masks, prune, prune_fallen, units_below
 
@@ -45,22 +44,22 @@ def main(checkout: str, folder: str) -> None:
     unlearned = UNCLIPPED.unlearn(scene.fresh(), fit, make_run())
     here = UNCLIPPED.recover(MaskedNetwork(copy.deepcopy(unlearned)), fit, make_run())
     there = official.recover(unlearned, scene, fit)
-    compare_masks("from one unlearned network", here, there)
+    compare_masks(THRESHOLD, "from one unlearned network", here, there)
     alone = official.recover(with_weights(scene, official.unlearn(scene, fit)[0]), scene, fit)
     clipped = METHOD.recover(MaskedNetwork(METHOD.unlearn(scene.fresh(), fit, make_run())), fit, make_run())
-    compare_masks("each from its own", here, alone)
-    compare_masks("each from its own, gradients shortened to 20 here", clipped, alone)
+    compare_masks(THRESHOLD, "each from its own", here, alone)
+    compare_masks(THRESHOLD, "each from its own, gradients shortened to 20 here", clipped, alone)
     print("\n| | pruned | ACC | ASR | RA |\n|---|---|---|---|---|")
-    print(f"| victim | 0 | {scene.describe(scene.victim)} |")
+    print(pruned_row(scene, "victim", scene.victim))
     for name, masks in (("here, gradients as they are", here), ("here", clipped), ("official", alone)):
         chosen = prune_fallen(
             scene.victim, masks, validation, make_run(), max_drop=METHOD.max_drop, grid=METHOD.grid, selection="own"
         )
         fixed = prune(scene.victim, units_below(masks, THRESHOLD))
         for rule, model in (("our threshold", chosen), (f"threshold {THRESHOLD}", fixed)):
-            print(f"| {name}, {rule} | {count_pruned(scene.victim, model)} | {scene.describe(model)} |")
-    best = official.select(scene, alone)
-    print(f"| official, the lowest ASR on test images | {count_pruned(scene.victim, best)} | {scene.describe(best)} |")
+            print(pruned_row(scene, f"{name}, {rule}", model))
+    best = select_there(official.module, official.module.rnp, scene, alone)
+    print(pruned_row(scene, "official, the lowest ASR on test images", best))
 
 
 def make_run() -> Run:
@@ -94,12 +93,9 @@ class Official:
 
     def recover(self, unlearned: Model, scene: Scene, data: Images) -> Masks:
         """The masks after its epochs."""
-        network = copy.deepcopy(unlearned.network).requires_grad_(False)
-        for name, module in list(network.named_modules()):
-            if isinstance(module, nn.BatchNorm2d):
-                masked = self.norm(module.num_features)
-                masked.load_state_dict(module.state_dict(), strict=False)
-                network.set_submodule(name, masked)
+        network = replace_norms(unlearned.network, self.norm)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_("neuron_mask" in name)
         masks = {name[: -len(".neuron_mask")]: p for name, p in network.named_parameters() if "neuron_mask" in name}
         sgd = torch.optim.SGD(masks.values(), lr=METHOD.lr, momentum=0.9)
         trainer = self.trainer("RecoverModelTrainer", network, sgd, None, alpha=METHOD.alpha)
@@ -116,38 +112,6 @@ class Official:
         vars(trainer).update(amp=False, non_blocking=False, **more)
         return trainer
 
-    def select(self, scene: Scene, masks: Masks) -> Model:
-        """The victim, pruned as its search over thresholds would, which looks at test images."""
-        with TemporaryDirectory() as folder:
-            path = f"{folder}/masks.txt"
-            self.module.save_mask_scores({f"{name}.neuron_mask": mask for name, mask in masks.items()}, path)
-            ranked = sorted(self.module.read_data(path), key=lambda row: float(row[2]))
-        search = self.module.rnp.__new__(self.module.rnp)
-        settings = dict.fromkeys(("amp", "frequency_save", "save_path", "prefetch", "non_blocking"), False)
-        search.args = SimpleNamespace(device="cpu", acc_ratio=0.1, **settings)
-        search.set_trainer = lambda network: setattr(search, "trainer", Judge(scene, network))
-        asked: dict[str, Any] = {"bd_test_dataloader": None}
-        acc, asr = accuracy(scene.victim, scene.test), accuracy(scene.victim, scene.triggered)
-        network = scene.fresh().network
-        _, best = search.evaluate_by_threshold(
-            search.args, network, ranked, 0.9, 0.05, None, asked, best_asr=asr, acc_ori=acc, save=False
-        )
-        return with_weights(scene, best)
-
-
-class Judge:
-    """What its search asks how well a network does."""
-
-    def __init__(self, scene: Scene, network: nn.Module):
-        self.scene, self.model = scene, with_weights(scene, network)
-
-    def set_with_dataloader(self, **given: Any) -> None:
-        """Nothing: the images are those of the scene."""
-
-    def test_current_model(self, *given: Any) -> tuple[float, ...]:
-        """Two losses that nobody reads, ACC, ASR, and RA, which nobody reads."""
-        return 0.0, 0.0, accuracy(self.model, self.scene.test), accuracy(self.model, self.scene.triggered), 0.0
-
 
 def draw_batches(scene: Scene, data: Images, order: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The next epoch's, as ours draw them."""
@@ -163,13 +127,6 @@ def run_epoch(trainer: Any, batches: list[tuple[torch.Tensor, torch.Tensor]]) ->
     trainer.get_one_batch = lambda: (*next(given), *torch.zeros(3, 1))
     loss, predicted, labels, *_ = trainer.train_one_epoch_on_mix(verbose=1)
     return loss, float((predicted == labels).float().mean())
-
-
-def with_weights(scene: Scene, network: nn.Module) -> Model:
-    """A network of the victim's architecture as one of our models."""
-    model = scene.fresh()
-    model.network.load_state_dict({key: network.state_dict()[key] for key in model.network.state_dict()})
-    return model
 
 
 def compare_unlearning(scene: Scene, official: Official, data: Images) -> None:
@@ -193,27 +150,6 @@ def apart(start: Model, here: Model, there: nn.Module) -> float:
     parts = [((a - b).detach().square().sum(), (a - c).detach().square().sum()) for a, b, c in triples]
     gap, way = (math.sqrt(sum(float(part[axis]) for part in parts)) for axis in (0, 1))
     return gap / way
-
-
-def compare_masks(name: str, here: Masks, there: Masks) -> None:
-    """A line: how alike the masks are, and the units that fall to the official threshold."""
-    mine, theirs = (torch.cat([masks[layer] for layer in here]) for masks in (here, there))
-    fallen = [mask <= THRESHOLD for mask in (mine, theirs)]
-    both, either = (int(part.sum()) for part in (fallen[0] & fallen[1], fallen[0] | fallen[1]))
-    rank, gap = spearmanr(mine, theirs)[0], float((mine - theirs).abs().max())
-    print(
-        f"- Masks {name}: Spearman {rank:.4f}, largest difference {gap:.1e}; at most {THRESHOLD}: {both} on both",
-        end="",
-    )
-    zeros = " and ".join(str(int((masks == 0).sum())) for masks in (mine, theirs))
-    print(f" sides, {either} on either, of {len(mine)}; {zeros} are 0.")
-
-
-def count_pruned(victim: Model, model: Model) -> int:
-    """How many gammas have become 0."""
-    pairs = zip(victim.network.modules(), model.network.modules(), strict=True)
-    gammas = [(a.weight, b.weight) for a, b in pairs if isinstance(a, nn.BatchNorm2d)]
-    return sum(int(((before != 0) & (after == 0)).sum()) for before, after in gammas)
 
 
 if __name__ == "__main__":

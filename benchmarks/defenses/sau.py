@@ -15,7 +15,8 @@ from unittest.mock import MagicMock, patch
 
 import torch
 
-from benchmarks.defenses._official import Scene, load, set_scene
+from benchmarks.defenses._official import load
+from benchmarks.defenses._scene import Scene, set_scene
 from benchmarks.defenses._steps import SEEDS, Batches, Watched, defend, nudge, settle
 from workflow_scripts.common.images import Images
 from workflow_scripts.defenses import sau
