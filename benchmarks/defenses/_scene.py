@@ -71,8 +71,8 @@ def set_scene(folder: Path, seed: int = 0) -> Scene:
 
 
 def read_scene(clone: Path, attack: str) -> Scene:
-    """A victim of seed 0 of the study `cifar10_small`, read from the clone in which it ran, with its recipe and all that
-    its defenders were given; of the test images the first 2,000."""
+    """A victim of seed 0 of the study `cifar10_small`, read from the clone in which it ran, with its recipe and
+    all that its defenders were given; of the test images the first 2,000."""
     home, run = clone / "results" / "artifacts" / CIFAR, Run(CIFAR, 0)
     train, test, holdout = (
         files.read_images(home / name)[0] for name in ("train.parquet", "test.parquet", "holdout/seed~0.parquet")

@@ -1,4 +1,5 @@
-"""CLP beside BackdoorBench's: victims on digits, and on CIFAR-10 of the study `cifar10_small`; float32.
+"""CLP beside BackdoorBench's: victims on digits in float32 without augmentation, and on CIFAR-10 of the study
+`cifar10_small`, with its recipe.
 
     python -m benchmarks.defenses.clp CHECKOUT FOLDER CLONE
 

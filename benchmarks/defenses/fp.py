@@ -1,4 +1,5 @@
-"""FP beside BackdoorBench's: victims on digits, and on CIFAR-10 of the study `cifar10_small`; the former in float32 without augmentation, the latter as the study has them.
+"""FP beside BackdoorBench's: victims on digits in float32 without augmentation, and on CIFAR-10 of the study
+`cifar10_small`, with its recipe.
 
     python -m benchmarks.defenses.fp CHECKOUT FOLDER CLONE
 
