@@ -1,5 +1,5 @@
-"""What a long study took, read from the clone in which it ran: its runs and what ended each, whether any finished job
-was done again, the hours of a core; then its tables as they stand there.
+"""What a long study found and took, read from the clone in which it ran: the table that the README leads with; its runs
+and what ended each, whether any finished job was done again, the hours of a core; then its tables as they stand there.
 
     python -m benchmarks.cifar10_small CLONE > benchmarks/cifar10_small.md
 """
@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.first_hour import read_commit
-from workflow_scripts.common import files, messages
+from workflow_scripts.common import arrow, catalog, files, messages
+from workflow_scripts.reporting.estimates import Estimate, format_estimate
 
 STUDY = "cifar10_jpeg/cifar10_small"
+TABLES = Path("results", "tables")
+ATTACKS = ("badnets", "blended")
+"""Those of the README's table."""
+RANDOM = "+selection~random"
 COUNTED = ("train", "implant", "defend", "evaluate")
 """The rules whose jobs take minutes."""
 
@@ -72,14 +77,50 @@ def read_device(clone: Path) -> tuple[str, str]:
     return costs["device"], versions
 
 
+def print_lead(clone: Path) -> None:
+    """A row for each defense: ACC without an attack; under each attack ACC / ASR, the same with its units drawn at
+    random, and what was published."""
+    estimates, published = read_estimates(clone), read_theirs(clone)
+
+    def show(attack: str, defense: str) -> str:
+        acc, asr = (estimates.get((defense, attack, metric)) for metric in ("acc", "asr"))
+        return f"{100 * acc.mean:.1f} / {format_estimate(asr)}" if acc and acc.mean is not None and asr else ""
+
+    head = " | ".join(f"`{attack}` | at random | published" for attack in ATTACKS)
+    print(f"| defense | no attack: ACC | {head} |\n|{'---|' * (2 + 3 * len(ATTACKS))}")
+    for defense in dict.fromkeys(defense for defense, _, _ in estimates if not defense.endswith(RANDOM)):
+        cells = [f"`{catalog.method_name(defense)}`", format_estimate(estimates[defense, "none", "acc"])]
+        for attack in ATTACKS:
+            cells += [show(attack, defense), show(attack, defense + RANDOM), published.get((defense, attack), "–")]
+        print(f"| {' | '.join(cells)} |")
+    print()
+
+
+def read_estimates(clone: Path) -> dict[tuple[str, str, str], Estimate]:
+    """The study's table, by defense, attack and metric."""
+    rows = arrow.read_table(clone / TABLES / f"{STUDY}.parquet")[0].to_pylist()
+    return {(row["column"], row["row"], row["metric"]): Estimate(*map(row.get, Estimate._fields)) for row in rows}
+
+
+def read_theirs(clone: Path) -> dict[tuple[str, str], str]:
+    """What stands beside each defense and attack, as a cell; the references have none."""
+    rows = arrow.read_table(clone / TABLES / f"{STUDY}_reported.parquet")[0].to_pylist()
+    theirs = {
+        (row["defense"], row["attack"], row["metric"]): row["theirs"] for row in rows if row["theirs"] is not None
+    }
+    pairs = {(defense, attack) for defense, attack, _ in theirs}
+    return {pair: " / ".join(f"{100 * theirs[*pair, metric]:.1f}" for metric in ("acc", "asr")) for pair in pairs}
+
+
 def main(clone: Path) -> None:
     """Print the report as Markdown."""
     device, versions = read_device(clone)
     print("# CIFAR-10 (JPEG) at width 16\n")
     print(f"`snakemake --cores 2 --configfile benchmarks/cifar10_small.yaml` at {read_commit(clone)},", end=" ")
     print(f"{datetime.date.today()},\non {device}, two jobs at a time at the lowest priority; {versions}.\n")
+    print_lead(clone)
     print_runs(clone)
-    for table in sorted(clone.glob(f"results/tables/{STUDY}*.md")):
+    for table in sorted((clone / TABLES).glob(f"{STUDY}*.md")):
         print(f"\n{re.sub(r'^#', '##', table.read_text().strip(), flags=re.M)}")
 
 

@@ -60,7 +60,7 @@ ORIGIN = """
 
 def prepare(name: str) -> dict[str, float]:
     """What the job `prepare_data` does, in this process: images, MB and seconds."""
-    from workflow_scripts.common import catalog, config, files
+    from workflow_scripts.common import catalog, config, image_files
     from workflow_scripts.common.run import Run
 
     given = [yaml.safe_load((HERE / path).read_text(encoding="utf-8")) for path in ("config.yaml", SETTINGS)]
@@ -72,7 +72,7 @@ def prepare(name: str) -> dict[str, float]:
     parts = dataset.prepare(Run(name, 0))
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for number, part in enumerate(parts):
-            files.write_images(Path(folder, f"{number}.parquet"), part, {})
+            image_files.write_images(Path(folder, f"{number}.parquet"), part, {})
     seconds = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - used}
     counts = dict(zip(("train", "test", "reserved"), map(len, parts), strict=True))
     pixels = sum(part.images.nbytes for part in parts) / 2**20

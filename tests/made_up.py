@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from synthetic import SYNTHETIC
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import catalog, config, files
+from workflow_scripts.common import arrow, catalog, config
 from workflow_scripts.common.cells import Cell, Study, Table
 from workflow_scripts.common.grid import expand_grid
 from workflow_scripts.common.studies import add_implied_cells
@@ -87,5 +87,5 @@ def analyzed(study: Study, name: str, folder: Path, make: Callable[[int], Measur
     for i, cell in enumerate(cells):
         table, about = make(i) if make else SYNTHETIC[name](np.random.default_rng(i))
         paths.append(str(folder / f"{name}{i}.parquet"))
-        files.write_table(paths[-1], table, {**cell._asdict(), **about})
+        arrow.write_table(paths[-1], table, {**cell._asdict(), **about})
     return paths

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import image_files
 
 LAYERS = {"layer": ["conv1"] * 8 + ["conv2"] * 16, "unit": [*range(8), *range(16)]}
 
 
 def triggers(rng: np.random.Generator) -> Measured:
     pictures = rng.integers(0, 255, (4, 8, 8, 3), np.uint8)
-    columns = {key: files.images_to_table(pictures)["image"] for key in ("clean", "poisoned")}
+    columns = {key: image_files.images_to_table(pictures)["image"] for key in ("clean", "poisoned")}
     return pa.table(columns), {"psnr": 20.0, "rms": 3.0, "ssim": 0.9, "shape": [8, 8, 3]}
 
 

@@ -15,7 +15,7 @@ from checkout import call, copy_of_checkout, edit, snakemake
 from PIL import Image
 
 from workflow_scripts.common import sources
-from workflow_scripts.common.files import write_table
+from workflow_scripts.common.arrow import write_table
 from workflow_scripts.common.sources import agree, hash_content
 
 PUBLISHED = "results/artifacts/mine/badnets/ratio~{}/seed~{}/poison.parquet"

@@ -20,7 +20,7 @@ from layouts import encoded
 from layouts import write_parquet as write
 from PIL import Image
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow, files, image_files
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
@@ -432,20 +432,20 @@ def test_overwritten_replaces_and_appends(digits: tuple[Images, Images]) -> None
 
 def test_images_survive_the_disk(tmp_path: Path, digits: tuple[Images, Images]) -> None:
     path = tmp_path / "images.parquet"
-    files.write_images(path, digits[0], {"fingerprint": "f", "params": {"a": 1}})
-    back, about = files.read_images(path)
+    image_files.write_images(path, digits[0], {"fingerprint": "f", "params": {"a": 1}})
+    back, about = image_files.read_images(path)
     assert np.array_equal(back.images, digits[0].images) and np.array_equal(back.labels, digits[0].labels)
     assert back.format == digits[0].format and about["params"] == {"a": 1}
 
 
 def test_large_images_are_written_and_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BYTES", 5 * 48 * 48 * 3)
+    monkeypatch.setattr(arrow, "BYTES", 5 * 48 * 48 * 3)
     images = np.random.default_rng(0).integers(0, 256, (12, 48, 48, 3), np.uint8)
     train, _ = from_arrays((images, np.zeros(12, np.int64)), (images[:1], np.zeros(1, np.int64)), ["all"])
-    files.write_images(tmp_path / "images.parquet", train, {})
+    image_files.write_images(tmp_path / "images.parquet", train, {})
     groups = pq.ParquetFile(tmp_path / "images.parquet").metadata
     assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [5, 5, 2]
-    assert np.array_equal(files.read_images(tmp_path / "images.parquet")[0].images, images)
+    assert np.array_equal(image_files.read_images(tmp_path / "images.parquet")[0].images, images)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -472,12 +472,12 @@ def test_what_a_killed_write_left_goes_with_the_next(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [0, 10, -10])
 def test_truncated_files_are_said(tmp_path: Path, cut: int, digits: tuple[Images, Images], untrained: Any) -> None:
     images, network = tmp_path / "a.parquet", tmp_path / "a.safetensors"
-    files.write_images(images, digits[1], {})
+    image_files.write_images(images, digits[1], {})
     weights.save(network, untrained(), {})
     for path in (images, network):
         path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(UserError, match="not a readable Parquet file .* remove it and run again"):
-        files.read_images(images)
+        image_files.read_images(images)
     with pytest.raises(UserError, match="not a readable safetensors file .* remove it and run again"):
         weights.load(network, "preact_small", {}, torch.device("cpu"))
 

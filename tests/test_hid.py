@@ -12,7 +12,7 @@ import torch
 from conftest import poisoned, secret
 
 from workflow_scripts.analyses.selection_quality import SelectionQuality
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -167,7 +167,7 @@ def test_quality_counts_payloads_only(digits: tuple[Images, Images], tmp_path: P
             run.log("selected", round=number, index=index)
     run.log("epoch", loss=1.0)
     run.write_log(str(tmp_path / "log.parquet"), {})
-    table, _ = SelectionQuality()(files.read_table(tmp_path / "log.parquet")[0], published, truth)
+    table, _ = SelectionQuality()(arrow.read_table(tmp_path / "log.parquet")[0], published, truth)
     assert table.to_pylist() == [
         {"round": 1, "selected": 20, "purity": 0.9, "recall": 0.2, "payload": 0.2},
         {"round": 2, "selected": 90, "purity": 1.0, "recall": 1.0, "payload": 0.0},

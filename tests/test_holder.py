@@ -15,7 +15,7 @@ from conftest import Hand, poisoned, quick
 from torch import nn
 
 from workflow_scripts.analyses.unit_scores import UnitScores
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
@@ -213,7 +213,7 @@ def test_unit_scores_are_those_of_the_log_with_their_thresholds(
 
 def written(run: Run, folder: Path) -> pa.Table:
     run.write_log(str(folder / "log.parquet"), {})
-    return files.read_table(folder / "log.parquet")[0]
+    return arrow.read_table(folder / "log.parquet")[0]
 
 
 def test_samples_are_drawn_from_the_published_images(probe: Callable[[], Model], digits: tuple[Images, Images]) -> None:

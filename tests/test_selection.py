@@ -9,7 +9,7 @@ import torch
 from conftest import Hand, quick
 
 from workflow_scripts.analyses._logged import read_scores
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.units.selection import select_units
@@ -39,7 +39,7 @@ def defended(name: str, hand: Hand, selection: str) -> tuple[dict[str, list[int]
     run = Run("digits", 0)
     method = replace(quick("defenses", name), **FIELDS[name], selection=selection)
     model = method(**hand("defenses", name, run=run))
-    rows = files.select_rows(run.log_table(), "kind", "unit").to_pylist()
+    rows = arrow.select_rows(run.log_table(), "kind", "unit").to_pylist()
     pruned: dict[str, list[int]] = {row["layer"]: [] for row in rows}
     for row in rows:
         if row["pruned"]:

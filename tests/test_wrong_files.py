@@ -39,7 +39,7 @@ from wrong import (
     put,
 )
 
-from workflow_scripts.common import catalog, config, files, messages, scores, truth
+from workflow_scripts.common import arrow, catalog, config, files, image_files, messages, scores, truth
 from workflow_scripts.common.cells import Cell
 from workflow_scripts.common.errors import to_printable
 from workflow_scripts.common.images import ImageFormat, Images
@@ -278,12 +278,12 @@ def write_log(path: Path) -> None:
 
 def write_metrics(path: Path) -> None:
     files.write_json(path.with_suffix(".json"), [ROW])
-    files.write_table(path, collect(path.with_suffix(".json")))
+    arrow.write_table(path, collect(path.with_suffix(".json")))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "train.parquet": lambda path: files.write_images(path, IMAGES, MADE),
-    "holdout.parquet": lambda path: files.write_images(path, IMAGES, {**MADE, "train_images": 16}),
+    "train.parquet": lambda path: image_files.write_images(path, IMAGES, MADE),
+    "holdout.parquet": lambda path: image_files.write_images(path, IMAGES, {**MADE, "train_images": 16}),
     "truth.parquet": write_truth,
     "scores.parquet": write_scores,
     "log.parquet": write_log,
@@ -310,12 +310,12 @@ def job(path: Path) -> Job:
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "train.parquet": lambda path: files.read_images(path)[0],
+    "train.parquet": lambda path: image_files.read_images(path)[0],
     "holdout.parquet": lambda path: readers.holdout(job(path), "file"),
     "truth.parquet": lambda path: truth.read(str(path)),
     "scores.parquet": lambda path: scores.read(str(path)),
     "log.parquet": lambda path: readers.table(job(path), "file"),
-    "metrics.parquet": lambda path: files.read_table(path, collecting.SCHEMA)[0],
+    "metrics.parquet": lambda path: arrow.read_table(path, collecting.SCHEMA)[0],
     "victim.safetensors": lambda path: weights.load(path, "preact_small", PARAMS, torch.device("cpu")),
     "wrapped.safetensors": lambda path: weights.load_frozen(path, torch.device("cpu")),
     "metrics.json": collect,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from wrong import REFUSED, ask, hearing, inputs, is_read
 
-from workflow_scripts.common import files
+from workflow_scripts.common import image_files
 from workflow_scripts.common.errors import to_printable
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -286,8 +286,8 @@ def test_a_folder_of_images(folder: Path, tree: Tree, share: float) -> None:
     else:
         assert sorted(train + test) == sorted(see_classes(home)) and len(test) == round(share * len(train + test))
         check_heard(heard, home, [path.name for path in see_folders(home)])
-    files.write_images(folder / "train.parquet", found[0], {})
-    assert list_seen(files.read_images(folder / "train.parquet")[0]) == train
+    image_files.write_images(folder / "train.parquet", found[0], {})
+    assert list_seen(image_files.read_images(folder / "train.parquet")[0]) == train
 
 
 @pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store", "._0.png", "__MACOSX", "Icon\r", ".cache"])

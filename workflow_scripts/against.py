@@ -1,6 +1,6 @@
 """Rule `against`: which numbers have moved since another commit, by how much, and what changed with them."""
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow, files
 from workflow_scripts.common.cells import cell_of
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.commits import read_rows, read_rows_at
@@ -17,7 +17,7 @@ with step(snakemake.threads, snakemake.log[0]):
     theirs = [row for pair in paths for row in read_rows_at(commit, *pair)]
     moved = find_moved(theirs, ours)
     here, there = ({cell_of(row) for row in rows} for rows in (ours, theirs))
-    files.write_table(output.parquet, files.to_table(moved, MOVED), {"commit": commit})
+    arrow.write_table(output.parquet, arrow.to_table(moved, MOVED), {"commit": commit})
     with files.writing(output.md) as temporary:
         temporary.write_text(
             to_markdown(commit, moved, len(here & there), len(here - there), len(there - here)), encoding="utf-8"

@@ -1,6 +1,6 @@
 """Rule `prepare_data`: every image of a dataset, decoded once."""
 
-from workflow_scripts.common import catalog, files, sources
+from workflow_scripts.common import catalog, image_files, sources
 from workflow_scripts.common.run import Run
 from workflow_scripts.jobs.step import step
 
@@ -10,4 +10,4 @@ with step(snakemake.threads, snakemake.log[0]):
     parts = dataset.prepare(Run(snakemake.wildcards.dataset, 0))
     about = {**made, sources.FOUND: sources.hash_content(given)} if (given := dataset.sources()) else made
     for path, part in zip(snakemake.output, parts, strict=True):
-        files.write_images(path, part, about)
+        image_files.write_images(path, part, about)

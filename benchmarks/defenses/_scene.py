@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.attacks._official import Setting
 from workflow_scripts.attacks import DataPoison, Trigger
 from workflow_scripts.attacks.badnets import BadNets
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import catalog, image_files
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets.digits import Digits
@@ -75,7 +75,7 @@ def read_scene(clone: Path, attack: str) -> Scene:
     all that its defenders were given; of the test images the first 2,000."""
     home, run = clone / "results" / "artifacts" / CIFAR, Run(CIFAR, 0)
     train, test, holdout = (
-        files.read_images(home / name)[0] for name in ("train.parquet", "test.parquet", "holdout/seed~0.parquet")
+        image_files.read_images(home / name)[0] for name in ("train.parquet", "test.parquet", "holdout/seed~0.parquet")
     )
     model = weights.load_frozen(find_victim(clone, attack), run.device).requires_grad_()
     method = catalog.make("attacks", attack, {})

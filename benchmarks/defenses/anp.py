@@ -20,7 +20,7 @@ from benchmarks.compare_tsbd import executed
 from benchmarks.defenses._official import load
 from benchmarks.defenses._scene import Scene, find_victim, pruned_row, read_scene, replace_norms, set_scene
 from benchmarks.defenses._thresholds import compare_masks, select_there
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.anp import AdversarialNeuronPruning
@@ -73,7 +73,7 @@ def make_run() -> Run:
 
 def read_masks(clone: Path, attack: str) -> Masks:
     """Those that the study's cell has learned, with augmentation."""
-    rows = files.read_table(find_victim(clone, attack).parent / "anp" / "log.parquet")[0].to_pylist()
+    rows = arrow.read_table(find_victim(clone, attack).parent / "anp" / "log.parquet")[0].to_pylist()
     found: dict[str, list[float]] = {}
     for row in rows:
         if row["kind"] == "unit":

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import rankdata
 
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog
 from workflow_scripts.common.cells import is_in_training
 from workflow_scripts.defenses import Defense
 from workflow_scripts.networks.model import Model
@@ -32,7 +32,7 @@ class LoggedUnits:
 
 def read_scores(log: pa.Table) -> LoggedUnits:
     """The units of a log that have a score."""
-    rows = files.select_rows(log, "kind", "unit")
+    rows = arrow.select_rows(log, "kind", "unit")
     if not len(rows):
         return LoggedUnits(np.empty(0, str), *(np.empty(0, kind) for kind in (np.int64, np.float64, bool)))
     columns = {key: np.array(rows[key].to_pylist()) for key in ("layer", "unit", "score", "pruned")}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.fields import Count, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -60,7 +60,7 @@ class FeatureRank(Analysis):
         rows += accuracy_by_rank(model, poisoned_train, {"acc": test, "asr": truth.triggered}, self.dimensions)
         types = {"epoch": pa.int64(), "k": pa.int64(), "images": pa.string(), "measure": pa.string()}
         schema = pa.schema([*types.items(), ("value", pa.float64())])
-        return files.to_table(rows, schema), {"stage": self.stage}
+        return arrow.to_table(rows, schema), {"stage": self.stage}
 
     def _image_sets(self, test: Images, truth: Truth, run: Run) -> dict[str, Images]:
         """Triggered images and their clean originals; without a trigger any test images."""

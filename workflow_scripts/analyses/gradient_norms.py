@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.fields import Count, Positive, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -48,7 +48,7 @@ class GradientNorms(Analysis):
         }
         last = {name: norms[-list(units.values())[-1] :] for name, norms in columns.items()}
         about = {"last": _summary(**last), "all": _summary(**columns), "loss": losses}
-        return pa.table({key: files.to_column(values) for key, values in (place | columns).items()}, SCHEMA), about
+        return pa.table({key: arrow.to_column(values) for key, values in (place | columns).items()}, SCHEMA), about
 
     def _norms(self, model: Model, holdout: Images, run: Run) -> tuple[PerLayer, float]:
         """Means over one epoch of ascent, which a copy of the model takes: norms (units,) by layer, and the loss."""

@@ -14,7 +14,7 @@ from workflow_scripts.analyses._logged import (
     read_scores,
     reason_to_skip,
 )
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.defenses import Defense
@@ -47,7 +47,7 @@ class NeuronScores(Analysis):
         scored = read_scores(log)
         reason = reason_to_skip(scored, defense) or (None if len(truth.triggered) else "no image is triggered")
         if reason:
-            return files.to_table([], SCHEMA), {"skipped": reason}
+            return arrow.to_table([], SCHEMA), {"skipped": reason}
         change = trigger_activated_change(victim, test, truth)
         compared = {name: divide_by_layer_mean(found) for name, found in change.items()}
         suspicions, sources = rank_by_suspicion(scored, defense), neurons_by_layer(victim)
@@ -70,4 +70,4 @@ class NeuronScores(Analysis):
                 row[key] = rank
         last = sources.get(FEATURES)
         about = {"last": last[0].name if last else None, "order": hash_order(scored, suspicions)}
-        return files.to_table(rows, SCHEMA), about
+        return arrow.to_table(rows, SCHEMA), about

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.fields import Count, Positive, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -44,13 +44,13 @@ class Reactivation(Analysis):
         )
         poisoned, untouched = (draw.permutation(np.flatnonzero(rows)) for rows in (payload, ~altered))
         if not len(poisoned):
-            return files.to_table([], SCHEMA), {"skipped": "no image is poisoned"}
+            return arrow.to_table([], SCHEMA), {"skipped": "no image is poisoned"}
         rows = [{"poisoned": None, **measure(defended, test, truth, run)}]
         for count in (count for count in self.counts if count <= len(poisoned)):
             shown = poisoned_train[np.sort(np.concatenate([untouched[: self.clean], poisoned[:count]]))]
             model = self._fine_tune(defended, shown, run)
             rows.append({"poisoned": count, **measure(model, test, truth, run)})
-        return files.to_table(rows, SCHEMA), {}
+        return arrow.to_table(rows, SCHEMA), {}
 
     def _fine_tune(self, model: Model, data: Images, run: Run) -> Model:
         """A copy, trained."""

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
 
@@ -19,7 +19,7 @@ class SelectionQuality(Analysis):
     empty."""
 
     def __call__(self, log: pa.Table, poisoned_train: Images, truth: Truth) -> Measured:
-        rows = files.select_rows(log, "kind", "selected").to_pylist()
+        rows = arrow.select_rows(log, "kind", "selected").to_pylist()
         payload = np.isin(poisoned_train.index, truth.altered[truth.roles == "payload"])
         found = []
         for number in sorted({row["round"] for row in rows}):
@@ -35,7 +35,7 @@ class SelectionQuality(Analysis):
             "selected": pa.int64(),
             **dict.fromkeys(["purity", "recall", "payload"], pa.float64()),
         }
-        return files.to_table(found, pa.schema(columns.items())), {}
+        return arrow.to_table(found, pa.schema(columns.items())), {}
 
 
 def share_among(true: np.ndarray, among: np.ndarray) -> float | None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.fields import Count, Positive, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -45,7 +45,7 @@ class SingularEmbedding(Analysis):
         images = np.concatenate([test.images[clean], truth.triggered.images[altered]])
         features = penultimate_features(victim, images)
         if not torch.isfinite(features).all():
-            return files.to_table([], SCHEMA), {"skipped": "the victim's features are not finite"}
+            return arrow.to_table([], SCHEMA), {"skipped": "the victim's features are not finite"}
         top, rest = split_directions(features, self.k)
         count = len(images)
         columns = {

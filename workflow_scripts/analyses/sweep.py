@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.analyses._logged import LoggedUnits, hash_order, rank_by_suspicion, read_scores, reason_to_skip
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.fields import NonNegative, Percent, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -53,7 +53,7 @@ class Sweep(Analysis):
     ) -> Measured:
         scored = read_scores(log)
         if reason := reason_to_skip(scored, defense):
-            return files.to_table([], SCHEMA), {"skipped": reason}
+            return arrow.to_table([], SCHEMA), {"skipped": reason}
         test, validation = (extract_features(victim, data, victim.recipe) for data in (test, holdout.split()[1]))
         if len(truth.triggered):
             truth = replace(truth, triggered=extract_features(victim, truth.triggered, victim.recipe))
@@ -72,7 +72,7 @@ class Sweep(Analysis):
         marked = self._choose(rows) | {"own": own}
         for row in rows:
             row |= {mark: row["units"] == count for mark, count in marked.items()}
-        return files.to_table(rows, SCHEMA), {"order": hash_order(scored, suspicions)}
+        return arrow.to_table(rows, SCHEMA), {"order": hash_order(scored, suspicions)}
 
     def _choose(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
         """How many units the blind rule and the oracle silence, of rows that start with the victim."""

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow, image_files
 from workflow_scripts.common.fields import Count
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.truth import Truth
@@ -28,11 +28,11 @@ class Triggers(Analysis):
         poisoned, clean = truth.triggered[shown], truth.originals(test)[shown]
         table = pa.table(
             {
-                "index": files.to_column(poisoned.index),
-                "label": files.to_column(clean.labels),
-                "target": files.to_column(poisoned.labels),
-                "clean": files.images_to_table(clean.images)["image"],
-                "poisoned": files.images_to_table(poisoned.images)["image"],
+                "index": arrow.to_column(poisoned.index),
+                "label": arrow.to_column(clean.labels),
+                "target": arrow.to_column(poisoned.labels),
+                "clean": image_files.images_to_table(clean.images)["image"],
+                "poisoned": image_files.images_to_table(poisoned.images)["image"],
             }
         )
         visible = {"psnr": truth.psnr, "rms": truth.rms, "ssim": truth.ssim}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 
 SCHEMA = pa.schema([("layer", pa.string()), ("unit", pa.int64()), ("score", pa.float64()), ("pruned", pa.bool_())])
 
@@ -16,8 +16,8 @@ class UnitScores(Analysis):
     `thresholds`: by layer, the score at which pruning begins, of a defense that logs one for each layer."""
 
     def __call__(self, log: pa.Table) -> Measured:
-        units = files.select_rows(log, "kind", "unit")
-        table = units.select(SCHEMA.names).cast(SCHEMA) if len(units) else files.to_table([], SCHEMA)
-        chosen = files.select_rows(log, "kind", "choice").to_pylist()
+        units = arrow.select_rows(log, "kind", "unit")
+        table = units.select(SCHEMA.names).cast(SCHEMA) if len(units) else arrow.to_table([], SCHEMA)
+        chosen = arrow.select_rows(log, "kind", "choice").to_pylist()
         thresholds = {row["layer"]: row["value"] for row in chosen if row["name"] == "threshold" and row.get("layer")}
         return table, {"thresholds": thresholds}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 
 from workflow_scripts.analyses import Analysis, Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.fields import Count, Positive, Share, Size, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -64,7 +64,7 @@ class Unlearning(Analysis):
     def __call__(self, victim: Model, holdout: Images, test: Images, truth: Truth, run: Run) -> Measured:
         triggered = truth.triggered
         if not len(triggered):
-            return files.to_table([], SCHEMA), {"skipped": "no image is triggered"}
+            return arrow.to_table([], SCHEMA), {"skipped": "no image is triggered"}
         untriggered = truth.originals(test)
         plain = copy.deepcopy(victim)
         plain.recipe = replace(victim.recipe, crop=0, flip=False)
@@ -114,7 +114,7 @@ def _table(changes: Mapping[str, PerLayer], seen: Mapping[str, Mapping[str, np.n
         columns = {name: own[layer].tolist() for name, own in changes.items()} | dict(seen.get(layer, {}))
         for unit in range(len(values)):
             rows.append({"layer": layer, "unit": unit} | {key: column[unit] for key, column in columns.items()})
-    return files.to_table(rows, SCHEMA)
+    return arrow.to_table(rows, SCHEMA)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 
 if TYPE_CHECKING:
     import torch
@@ -72,8 +72,8 @@ class Run:
     def log_table(self) -> pa.Table:
         """The log, its columns those of all rows; empty where a row has none."""
         columns = dict.fromkeys(["kind", *(key for row in self.rows for key in row)])
-        return pa.table({key: files.to_column([row.get(key) for row in self.rows]) for key in columns})
+        return pa.table({key: arrow.to_column([row.get(key) for row in self.rows]) for key in columns})
 
     def write_log(self, path: str, about: dict[str, Any]) -> None:
         """The log as Parquet."""
-        files.write_table(path, self.log_table(), about)
+        arrow.write_table(path, self.log_table(), about)

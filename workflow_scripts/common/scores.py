@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 
 SCHEMA = pa.schema(
     [
@@ -33,11 +33,11 @@ class Scores:
 
 def write(path: str, scores: Scores, about: Mapping[str, Any]) -> None:
     """Write one row for each image."""
-    columns = {key: files.to_column(getattr(scores, key)) for key in ("index", "score", "flagged")}
-    files.write_table(path, pa.table(columns), about)
+    columns = {key: arrow.to_column(getattr(scores, key)) for key in ("index", "score", "flagged")}
+    arrow.write_table(path, pa.table(columns), about)
 
 
 def read(path: str) -> Scores:
     """The inverse of `write`."""
-    table, _ = files.read_table(path, SCHEMA)
-    return Scores(*(files.to_numpy(table[key]) for key in ("index", "score", "flagged")))
+    table, _ = arrow.read_table(path, SCHEMA)
+    return Scores(*(arrow.to_numpy(table[key]) for key in ("index", "score", "flagged")))

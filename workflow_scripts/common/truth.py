@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow, files, image_files
 from workflow_scripts.common.images import ImageFormat, Images, check_labels
 from workflow_scripts.common.visibility import trigger_visibility
 
@@ -48,23 +48,23 @@ def write(
     counts the `clean` ones and the `triggered` ones, which have the attacker's labels."""
     train = pa.table(
         {
-            "split": files.to_column(["train"] * len(altered)),
-            "index": files.to_column(altered.index),
-            "role": files.to_column(roles.tolist()),
-            "label": files.to_column(altered.labels),
-            "original_label": files.to_column(labels),
+            "split": arrow.to_column(["train"] * len(altered)),
+            "index": arrow.to_column(altered.index),
+            "role": arrow.to_column(roles.tolist()),
+            "label": arrow.to_column(altered.labels),
+            "original_label": arrow.to_column(labels),
         }
     )
-    rows = files.images_to_table(
+    rows = image_files.images_to_table(
         triggered.images,
-        split=files.to_column(["test"] * len(triggered)),
-        index=files.to_column(triggered.index),
-        label=files.to_column(triggered.labels),
-        original_label=files.to_column(clean.labels),
+        split=arrow.to_column(["test"] * len(triggered)),
+        index=arrow.to_column(triggered.index),
+        label=arrow.to_column(triggered.labels),
+        original_label=arrow.to_column(clean.labels),
     )
     secret = pa.concat_tables([train, rows], promote_options="default")
     visibility = trigger_visibility(clean.images, triggered.images)
-    files.write_table(path, secret, {**about, **clean.format.as_json(), **visibility})
+    arrow.write_table(path, secret, {**about, **clean.format.as_json(), **visibility})
 
 
 def read(path: str) -> Truth:
@@ -72,7 +72,7 @@ def read(path: str) -> Truth:
     with files.reading_artifact(path, "Parquet"):
         about = files.read_about(path)
         form = ImageFormat.from_json(about)
-        table, _ = files.read_table(path, _schema(form.shape))
+        table, _ = arrow.read_table(path, _schema(form.shape))
         return _parse(table, about, form)
 
 
@@ -80,7 +80,7 @@ def _schema(shape: tuple[int, int, int]) -> pa.Schema:
     """Its columns, for triggered images (H, W, C); training images have no image, test images no role."""
     numbers = dict.fromkeys(("index", "label", "original_label"), pa.int64())
     kinds = {"split": pa.string(), "role": pa.string(), "image": pa.binary(math.prod(shape))}
-    return files.require(pa.schema({**kinds, **numbers}), "split", *numbers)
+    return arrow.require(pa.schema({**kinds, **numbers}), "split", *numbers)
 
 
 def _parse(table: pa.Table, about: Mapping[str, Any], form: ImageFormat) -> Truth:
@@ -92,17 +92,17 @@ def _parse(table: pa.Table, about: Mapping[str, Any], form: ImageFormat) -> Trut
     if train["role"].null_count or test["image"].null_count:
         raise ValueError("a training image has no role in it, or a test image no pixels")
     image = test["image"].combine_chunks()
-    images = files.to_pixels(image, form.shape) if len(test) else np.empty((0, *form.shape), np.uint8)
+    images = image_files.to_pixels(image, form.shape) if len(test) else np.empty((0, *form.shape), np.uint8)
     index, label, original = (
-        files.to_numpy(test[key]).astype(np.int64) for key in ("index", "label", "original_label")
+        arrow.to_numpy(test[key]).astype(np.int64) for key in ("index", "label", "original_label")
     )
-    before = files.to_numpy(train["original_label"]).astype(np.int64)
+    before = arrow.to_numpy(train["original_label"]).astype(np.int64)
     check_labels(np.concatenate([label, original, before]), len(form.classes), "its labels")
     return Truth(
         triggered=Images(images, label, index, form),
         original_labels=original,
         roles=np.array(train["role"].to_pylist(), str),
-        altered=files.to_numpy(train["index"]).astype(np.int64),
+        altered=arrow.to_numpy(train["index"]).astype(np.int64),
         altered_labels=before,
         psnr=_read_number(about, "trigger_psnr"),
         rms=_read_number(about, "trigger_rms"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow, files
 from workflow_scripts.evaluation.predictions import metrics_by_protocol, prediction_table
 from workflow_scripts.jobs.job import Job
 
@@ -24,7 +24,7 @@ def evaluate(
     params, job = made["params"], Job.of("defense", made, inputs)
     test, secret = job.argument("test"), job.argument("truth")
     predictions = prediction_table(job.argument("defended"), test, secret, job.run)
-    files.write_table(predicted, predictions, made)
+    arrow.write_table(predicted, predictions, made)
     paths = [*inputs.values(), predicted]
     about = {
         **job.wildcards,
@@ -53,5 +53,5 @@ def _read_notes(path: str) -> dict[str, Any]:
 
 def _add_divergence(notes: dict[str, Any], predictions: pa.Table) -> dict[str, Any]:
     """What the model's maker noted, and that it diverged where it answers nothing."""
-    silent = not (files.to_numpy(predictions["prediction"]) >= 0).any()
+    silent = not (arrow.to_numpy(predictions["prediction"]) >= 0).any()
     return {"diverged": "its answers to all images are ties or not finite", **notes} if silent else notes

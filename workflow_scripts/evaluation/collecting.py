@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog, files
 from workflow_scripts.common.cells import METRICS, Cell, clean_cell, is_in_training
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Context, Row, collapsed, failed_checks
@@ -40,10 +40,10 @@ COLUMNS = pa.schema(
         ("code", pa.string()),
     ]
 )
-SCHEMA = files.require(COLUMNS, *Cell._fields, "protocol", "control", "acc")
+SCHEMA = arrow.require(COLUMNS, *Cell._fields, "protocol", "control", "acc")
 PASSES = {"forward_passes": pa.int64(), "backward_passes": pa.int64()}
 NUMBERS = {"seconds": pa.float64(), "peak_memory_mb": pa.float64(), **PASSES}
-COST = files.require(pa.schema({**NUMBERS, "device": pa.string(), "versions": pa.string()}))
+COST = arrow.require(pa.schema({**NUMBERS, "device": pa.string(), "versions": pa.string()}))
 """What `costs.json` says of one job."""
 BEHIND = ("poisoning_seconds", "training_seconds", "auxiliary_seconds")
 """What came before a defense: the attacker's job, where it does not train the victim itself, the victim's training, the
@@ -106,7 +106,7 @@ def _read_rows(path: str) -> list[Row]:
     """The rows of a cell, with what its method noted in the columns of the table."""
     with files.reading_artifact(path, "JSON"):
         rows = [_add_notes(row) for row in files.read_json(path)]
-        files.check_rows([_convert_types({**row, "der": None, "checks": []}) for row in rows], SCHEMA)
+        arrow.check_rows([_convert_types({**row, "der": None, "checks": []}) for row in rows], SCHEMA)
         for row in rows:
             _check_texts(row)
         cells = {Cell(*(row[axis] for axis in Cell._fields)) for row in rows}
@@ -200,5 +200,5 @@ def collect_costs(
 def _read_cost(path: str) -> dict[str, Any]:
     with files.reading_artifact(path, "JSON"):
         cost = files.read_json(path)
-        files.check_rows([cost], COST)
+        arrow.check_rows([cost], COST)
         return {key: cost[key] for key in COST.names}

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import cell_of
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Row
@@ -12,8 +12,8 @@ from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
 
 def read_rows(metrics: str, costs: str) -> list[Row]:
     """The rows of a study's metrics, with the device and the versions that they were computed with."""
-    used = {cell_of(cost): cost for cost in files.read_table(costs, COSTS)[0].to_pylist()}
-    rows = files.read_table(metrics, SCHEMA)[0].to_pylist()
+    used = {cell_of(cost): cost for cost in arrow.read_table(costs, COSTS)[0].to_pylist()}
+    rows = arrow.read_table(metrics, SCHEMA)[0].to_pylist()
     return [row | {key: used[cell_of(row)][key] for key in ("device", "versions")} for row in rows]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -26,16 +26,16 @@ def prediction_table(model: Model, test: Images, truth: Truth, run: Run) -> pa.T
         for (name, (data, labels, targets)), prediction in zip(sets.items(), predicted, strict=True):
             score = suspicion_scores(model, data.images)
             columns = {
-                "protocol": files.to_column([protocol.name] * len(data)),
-                "images": files.to_column([name] * len(data)),
-                "index": files.to_column(data.index),
-                "label": files.to_column(labels),
-                "target": pa.nulls(len(data), pa.int64()) if targets is None else files.to_column(targets),
-                "prediction": files.to_column(prediction),
-                "rejected": files.to_column(
+                "protocol": arrow.to_column([protocol.name] * len(data)),
+                "images": arrow.to_column([name] * len(data)),
+                "index": arrow.to_column(data.index),
+                "label": arrow.to_column(labels),
+                "target": pa.nulls(len(data), pa.int64()) if targets is None else arrow.to_column(targets),
+                "prediction": arrow.to_column(prediction),
+                "rejected": arrow.to_column(
                     np.zeros(len(data), bool) if score is None else score > model.wrapper.threshold  # type: ignore
                 ),
-                "score": pa.nulls(len(data), pa.float64()) if score is None else files.to_column(score),
+                "score": pa.nulls(len(data), pa.float64()) if score is None else arrow.to_column(score),
             }
             parts.append(pa.table(columns))
     return pa.concat_tables(parts)
@@ -44,8 +44,8 @@ def prediction_table(model: Model, test: Images, truth: Truth, run: Run) -> pa.T
 def metrics_by_protocol(predictions: pa.Table) -> list[dict[str, Any]]:
     """One row of metrics for each protocol of a table of predictions."""
     protocols, images = (np.array(predictions[key].to_pylist(), str) for key in ("protocol", "images"))
-    columns = {key: files.to_numpy(predictions[key]) for key in ("label", "prediction", "rejected")}
-    columns["target"] = files.to_numpy(predictions["target"], null=-2)  # nobody's prediction
+    columns = {key: arrow.to_numpy(predictions[key]) for key in ("label", "prediction", "rejected")}
+    columns["target"] = arrow.to_numpy(predictions["target"], null=-2)  # nobody's prediction
     rows = []
     for protocol in dict.fromkeys(protocols.tolist()):
         inside = protocols == protocol

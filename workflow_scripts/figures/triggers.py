@@ -9,7 +9,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import files
+from workflow_scripts.common import image_files
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.fields import Count
 from workflow_scripts.reporting.panels import finish, make_lines, panels
@@ -45,7 +45,8 @@ class Triggers:
     def _line(self, axes: np.ndarray, table: pa.Table, about: dict[str, Any]) -> None:
         count = min(self.examples, len(table))
         clean, poisoned = (
-            files.to_pixels(table[key].combine_chunks(), tuple(about["shape"]))[:count] for key in ("clean", "poisoned")
+            image_files.to_pixels(table[key].combine_chunks(), tuple(about["shape"]))[:count]
+            for key in ("clean", "poisoned")
         )
         change = poisoned.astype(float) - clean
         gain = 127 / max(1.0, float(np.abs(change).max()))

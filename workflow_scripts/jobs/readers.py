@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog, files, image_files
 from workflow_scripts.common import scores as detection
 from workflow_scripts.common import truth as secret
 from workflow_scripts.common.arguments import architecture_axis
@@ -27,18 +27,18 @@ def ratio(job: Job, name: str) -> float:
 
 
 def images(job: Job, name: str) -> Images:
-    return files.read_images(job.inputs[name])[0]
+    return image_files.read_images(job.inputs[name])[0]
 
 
 def published(job: Job, name: str) -> Images:
     """All training images, the altered ones as the attacker publishes them."""
-    train, poison = (files.read_images(path)[0] for path in job.inputs[name])
+    train, poison = (image_files.read_images(path)[0] for path in job.inputs[name])
     return train.replace_rows(poison)
 
 
 def holdout(job: Job, name: str) -> Images:
     """The prefix of the holdout that the method's `holdout_size` names."""
-    drawn, about = files.read_images(job.inputs[name])
+    drawn, about = image_files.read_images(job.inputs[name])
     size = job.params["holdout_size"]
     with files.reading_artifact(job.inputs[name], "Parquet"):
         if type(train_images := about["train_images"]) is not int:
@@ -87,7 +87,7 @@ def truth(job: Job, name: str) -> secret.Truth:
 
 
 def table(job: Job, name: str) -> pa.Table:
-    return files.read_table(job.inputs[name], files.require(pa.schema({"kind": pa.string()})))[0]
+    return arrow.read_table(job.inputs[name], arrow.require(pa.schema({"kind": pa.string()})))[0]
 
 
 def defense(job: Job, name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
 from workflow_scripts.evaluation.rows import count_missing, format_label, name_rows
@@ -32,11 +32,11 @@ def write(study: Study, metrics: str, costs: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's metrics and costs."""
     (table,) = (table for table in study.tables if table.kind == "costs")
     rows, spent = (
-        files.read_table(path, schema)[0].to_pylist() for path, schema in ((metrics, SCHEMA), (costs, COSTS))
+        arrow.read_table(path, schema)[0].to_pylist() for path, schema in ((metrics, SCHEMA), (costs, COSTS))
     )
     found = find_spending(name_rows(study, add_costs(rows, spent)))
     long = to_long_table(found)
-    files.write_table(output.parquet, long, {"study": study.name})
+    arrow.write_table(output.parquet, long, {"study": study.name})
     notes = [*write_notes(found, {row["device"] for row in spent}), *describe_absent(study, count_missing(study, rows))]
     parts = [lay_out_costs(title, own) for title, own in found.items()]
     write_texts(output, f"{study.title}: costs", table.stem(study.name), long.to_pandas(), parts, notes)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import arrow, catalog, files
 from workflow_scripts.common.cells import Study, cell_of
 from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
 from workflow_scripts.evaluation.rows import name_axes, name_references, name_rows, rename_defenses
@@ -34,7 +34,7 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
     """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
     undefended and the clean models), its rows with their costs, published numbers, and analyses."""
     name = catalog.method_name(spelling)
-    rows = files.read_table(inputs.metrics, SCHEMA)[0].to_pylist()
+    rows = arrow.read_table(inputs.metrics, SCHEMA)[0].to_pylist()
     given: dict[str, Any] = {
         "study": study,
         "rows": name_rows(study, rows),
@@ -42,13 +42,13 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
     }
     asked = catalog.describe("figures", name).asks
     if "costs" in asked:
-        given["costs"] = name_rows(study, add_costs(rows, files.read_table(inputs.costs, COSTS)[0].to_pylist()))
+        given["costs"] = name_rows(study, add_costs(rows, arrow.read_table(inputs.costs, COSTS)[0].to_pylist()))
     if "published" in asked:
         given["published"] = read_published(inputs.published)
     for analysis in asked:
         if analysis in catalog.list_methods("analyses"):
             paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]
-            given[analysis] = name_measured(study, [files.read_table(path) for path in paths])
+            given[analysis] = name_measured(study, [arrow.read_table(path) for path in paths])
     with plt.rc_context(STYLE):
         return catalog.make("figures", name, options)(**{key: given[key] for key in asked})
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import Study, Table
 from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.rows import count_missing, format_label, group_rows, name_references, name_rows
@@ -35,10 +35,10 @@ LONG = pa.schema(
 def write(study: Study, metrics: str, published: str, otherwise: Otherwise, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's metrics and the file of published numbers."""
     (table,) = (table for table in study.tables if table.kind == "reported")
-    rows = files.read_table(metrics, SCHEMA)[0].to_pylist()
+    rows = arrow.read_table(metrics, SCHEMA)[0].to_pylist()
     lines = compare(name_rows(study, rows), name_references(study, rows), read_published(published))
     long = to_long_table(table, lines, otherwise)
-    files.write_table(output.parquet, long, {"study": study.name})
+    arrow.write_table(output.parquet, long, {"study": study.name})
     parts = lay_out_reported(table, [line for line in lines if line.theirs] or lines, otherwise)
     notes = [*write_notes(table, lines), *describe_absent(study, count_missing(study, rows))]
     title = f"{study.title}: beside what was published"

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.rows import count_missing, group_rows, name_rows
@@ -31,10 +31,10 @@ LONG = pa.schema(
 def write(study: Study, metrics: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's metrics."""
     (table,) = (table for table in study.tables if table.kind == "stability")
-    rows = files.read_table(metrics, SCHEMA)[0].to_pylist()
+    rows = arrow.read_table(metrics, SCHEMA)[0].to_pylist()
     spreads = find_spreads(name_rows(study, rows))
     long = to_long_table(spreads)
-    files.write_table(output.parquet, long, {"study": study.name})
+    arrow.write_table(output.parquet, long, {"study": study.name})
     notes = [
         "DER in percent, of each setting the mean over seeds (and attacks, in averages). `own`: as the dataset has the "
         f"method set; `worst tenth`: what {100 * WORST:g} % of the settings do not exceed. A difference between "

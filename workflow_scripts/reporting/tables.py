@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from workflow_scripts.common import files
+from workflow_scripts.common import arrow, files
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import MARKS
 from workflow_scripts.evaluation.collecting import SCHEMA
@@ -27,7 +27,7 @@ from workflow_scripts.reporting.notes import write_notes
 def write(study: Study, kind: str, metrics: str, output: Any) -> None:
     """Write `output.parquet`, `.csv`, `.md` and `.tex` from the study's metrics."""
     (table,) = (table for table in study.tables if table.kind == kind)
-    all_rows = files.read_table(metrics, SCHEMA)[0].to_pylist()
+    all_rows = arrow.read_table(metrics, SCHEMA)[0].to_pylist()
     rows = name_rows(study, all_rows)
     shown = pair_rows(table, rows) if kind == "paired" else rows
     found, averaged = table_cells(table, shown)
@@ -37,7 +37,7 @@ def write(study: Study, kind: str, metrics: str, output: Any) -> None:
     corner = " and ".join(axes.row), " and ".join(axes.column)
     title, lowest = (f"{study.title}: differences", -1.0) if kind == "paired" else (study.title, 0.0)
     parts = lay_out(found, defenses, controls, corner, lambda place: format_place(place, lowest))
-    files.write_table(output.parquet, to_long_table(found), {"study": study.name})
+    arrow.write_table(output.parquet, to_long_table(found), {"study": study.name})
     write_texts(output, title, table.stem(study.name), to_wide_frame(found, [*defenses, *controls]), parts, notes)
 
 
