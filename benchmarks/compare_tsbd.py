@@ -63,12 +63,12 @@ def main(tsbd: Path, backdoorbench: Path, parquet: Path, folder: Path) -> None:
     ours = own(victim, holdout)
     print_scores(ours["scores"], theirs["stored"], theirs["scores"])
     print_stages(original, ours, theirs, measured)
-    print_drift(theirs["module"], theirs["reinitialised"], victim, holdout)
+    print_drift(theirs["module"], theirs["reinitialized"], victim, holdout)
 
 
 def print_stages(original: State, ours: Made, theirs: Made, measured: Callable[[State], str]) -> None:
     """What was zeroed, and the weights after each stage."""
-    masks = [zeroed(original, made["reinitialised"]) for made in (ours, theirs)]
+    masks = [zeroed(original, made["reinitialized"]) for made in (ours, theirs)]
     jaccard = int((masks[0] & masks[1]).sum()) / int((masks[0] | masks[1]).sum())
     counts = f"{int(masks[0].sum())} here, {int(masks[1].sum())} there"
     print(f"\nZeroed weights: {counts}; Jaccard index {jaccard:.5f}.\n")
@@ -77,7 +77,7 @@ def print_stages(original: State, ours: Made, theirs: Made, measured: Callable[[
     print("\n| state | ACC here | ASR here | ACC official | ASR official | weights | of those alike | statistics |")
     print("|---|---|---|---|---|---|---|---|")
     print(f"| victim | {measured(original)} | {measured(original)} | 0 | 0 | 0 |")
-    for stage in ("reinitialised", "fine-tuned"):
+    for stage in ("reinitialized", "fine-tuned"):
         here, there = ours[stage], theirs[stage]
         apart = torch.cat([(here[key] - there[key]).abs().flatten() for key in weights_of(original)])
         moved = max(relative(here[key], there[key]) for key in original if "running" in key)
@@ -172,7 +172,7 @@ def own(victim: Model, holdout: Images) -> Made:
     """The scores and the weights after each stage, by two runs: without and with fine-tuning."""
     made: Made = {"scores": {}}
     fields = {"unlearn_epochs": UNLEARN_EPOCHS, "finetune_epochs": FINETUNE_EPOCHS, "batch_size": BATCH, "n": N, "m": M}
-    for stage, finetune in (("reinitialised", "none"), ("fine-tuned", "aware")):
+    for stage, finetune in (("reinitialized", "none"), ("fine-tuned", "aware")):
         run = Run("cifar10_jpeg", 0)
         defense = catalog.make("defenses", "tsbd", fields | {"finetune": finetune})
         made[stage] = defense(victim=copy.deepcopy(victim), holdout=holdout, run=run).network.state_dict()
@@ -184,7 +184,7 @@ def own(victim: Model, holdout: Images) -> Made:
 
 
 class Given(torch.utils.data.Dataset[tuple[Any, ...]]):
-    """Images as BackdoorBench's data sets give them, normalised as our victim has it, and nothing drawn at random."""
+    """Images as BackdoorBench's data sets give them, normalized as our victim has it, and nothing drawn at random."""
 
     def __init__(self, model: Model, data: Images):
         self.images = model.embed(torch.from_numpy(data.images).permute(0, 3, 1, 2)).contiguous()
@@ -229,12 +229,12 @@ def official(tsbd: Path, backdoorbench: Path, folder: Path, victim: Model, holdo
 
 
 def watch(module: Any, made: Made) -> None:
-    """Keep the official program's weights as they are after re-initialisation and after each epoch of fine-tuning."""
+    """Keep the official program's weights as they are after re-initialization and after each epoch of fine-tuning."""
     reinitialize, finetune = module.zero_reinit_weight, module.tsbd.train_finetuning_reg
 
     def watched_reinitialize(network: Any, *rest: Any) -> Any:
         count = reinitialize(network, *rest)
-        made["reinitialised"] = copy.deepcopy(network.state_dict())
+        made["reinitialized"] = copy.deepcopy(network.state_dict())
         return count
 
     def watched_finetune(self: Any, args: Any, network: Any, *rest: Any) -> Any:

@@ -89,7 +89,7 @@ def test_the_trigger_is_a_function_of_uint8_images(name: str, plant: Plant, digi
     assert triggered.dtype == np.uint8 and triggered.shape == images.shape
     assert np.array_equal(images, before), "the trigger changed its input"
     assert np.array_equal(triggered, poison.trigger(images))
-    assert np.array_equal(triggered[:5], poison.trigger(images[:5])), "an image's trigger depends on its neighbours"
+    assert np.array_equal(triggered[:5], poison.trigger(images[:5])), "an image's trigger depends on its neighbors"
     assert (triggered != images).any(axis=(1, 2, 3)).mean() > 0.9
 
 
@@ -154,7 +154,7 @@ def test_wanets_batch_augmentation_draws_once_and_keeps_the_mean_outside(digits:
         changed = augment(images, torch.Generator().manual_seed(seed))
         assert (changed == changed[:1]).all(), "one draw for the whole batch"
         colors = {tuple(pixel) for pixel in changed.reshape(-1, 3).tolist()}
-        assert colors <= {(90, 90, 90), (30, 60, 120)}, "nearest pixels, the mean colour from outside"
+        assert colors <= {(90, 90, 90), (30, 60, 120)}, "nearest pixels, the mean color from outside"
 
 
 def test_wanets_batch_augmentation_is_that_of_a_slow_reference(digits: tuple[Images, Images]) -> None:

@@ -136,7 +136,7 @@ def test_mixmatch_learns(digits: tuple[Images, Images], untrained: Callable[[], 
 def test_without_mixing_and_guesses_mixmatch_is_supervised(
     digits: tuple[Images, Images], untrained: Callable[[], Model]
 ) -> None:
-    """At a share of 1 and a weight of 0 the loss is the labelled images' cross-entropy, and guessing moves nothing."""
+    """At a share of 1 and a weight of 0 the loss is the labeled images' cross-entropy, and guessing moves nothing."""
     model = untrained().eval()
     small = digits[0][:32]
     mixing = MixMatch(model, small, digits[0][32:64], model.recipe, Run("digits", 0), "semi", 0.5, 1e-9, 0.0)

@@ -71,8 +71,8 @@ def test_divergence_is_that_of_two_normal_distributions(victim: Victim) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     mean, variance = norm.running_mean.double() + 0.3, 2 * norm.running_var.double()
     seen, known = (
-        Normal(centre.double(), (spread.double() + norm.eps).sqrt())
-        for centre, spread in ((mean, variance), (norm.running_mean, norm.running_var))
+        Normal(center.double(), (spread.double() + norm.eps).sqrt())
+        for center, spread in ((mean, variance), (norm.running_mean, norm.running_var))
     )
     assert torch.allclose(divergences(mean, variance, norm), kl_divergence(seen, known))
     assert float(divergences(norm.running_mean, norm.running_var.double(), norm).abs().max()) < 1e-6

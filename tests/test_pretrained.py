@@ -1,4 +1,4 @@
-"""Other people's encoders: tiny, randomly initialised, in their libraries' own files."""
+"""Other people's encoders: tiny, randomly initialized, in their libraries' own files."""
 
 import json
 import shutil

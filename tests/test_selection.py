@@ -74,7 +74,7 @@ def test_units_are_drawn_within_layers_or_among_all() -> None:
 
 
 def test_without_neurons_tsbd_is_its_fine_tuning_alone(hand: Hand) -> None:
-    """n = 0 re-initialises nothing, whatever the scheme and the selection."""
+    """n = 0 re-initializes nothing, whatever the scheme and the selection."""
     method = replace(quick("defenses", "tsbd"), **FIELDS["tsbd"], n=0.0)
     first = method(**hand("defenses", "tsbd", run=Run("digits", 0)))
     for changed in ({"selection": "random"}, {"reinit": "v1"}, {"selection": "random_in_layer", "reinit": "random"}):

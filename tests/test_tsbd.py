@@ -1,4 +1,4 @@
-"""TSBD: clean unlearning, neuron weight change, re-initialisation, activeness-aware fine-tuning."""
+"""TSBD: clean unlearning, neuron weight change, re-initialization, activeness-aware fine-tuning."""
 
 import copy
 import functools

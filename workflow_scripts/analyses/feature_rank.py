@@ -106,7 +106,7 @@ def stable_rank(sigma: torch.Tensor) -> float:
 
 def local_dimension(rows: torch.Tensor, neighbors: int) -> float:
     """Local intrinsic dimension of points (N, D): the maximum-likelihood estimate from the distances r_1 … r_k to the k
-    nearest neighbours, 1 / mean ln(r_k / r_i), the mean over i < k (Levina and Bickel, NeurIPS 2004; Amsaleg et al.,
+    nearest neighbors, 1 / mean ln(r_k / r_i), the mean over i < k (Levina and Bickel, NeurIPS 2004; Amsaleg et al.,
     KDD 2015) and over all points (MacKay and Ghahramani 2005: of inverses, as likelihoods combine)."""
     k = min(neighbors, len(rows) - 1)
     if k < 2:

@@ -33,7 +33,7 @@ class FlipEnergy(Analysis):
     In a batch of B the singular values are a_j √B and e √(ρB), and levelling makes their ratio of coefficients
     1 : 1/√ρ whatever e was, for ρB images share what all B share of v_1. So, with k of n directions at the top:
 
-    - c ≤ √ρ: never. In the top e has cancelled out; below the top it is smaller still (e < a_k / √ρ ≤ a_k / c).
+    - c ≤ √ρ: never. In the top e has canceled out; below the top it is smaller still (e < a_k / √ρ ≤ a_k / c).
     - c > √ρ, tail damped by τ: when the trigger enters the top, at e = a_k / √ρ; before it is τ a_k / √ρ, which flips
       alone only if c τ > √ρ.
     - c > √ρ, tail unchanged: at e = a_k / c, before it enters the top: earlier than without a filter, for v_1 is

@@ -37,7 +37,7 @@ class NeuronScores(Analysis):
     the first to be pruned), whether it was pruned, its TAC and the rank by that (1: changed most; layers are compared
     by TAC over its mean in the layer).
 
-    Defenses score convolutions, normalisations or features; here all of them speak of the filters of convolutions and
+    Defenses score convolutions, normalizations or features; here all of them speak of the filters of convolutions and
     the neurons of hidden linear layers, with the TAC of these. `last` names the layer that
     makes the head's inputs; `order` is equal for equal orders. No rows, and the reason as `skipped`, where there is
     nothing to compare.

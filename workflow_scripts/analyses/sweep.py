@@ -40,7 +40,7 @@ class Sweep(Analysis):
     the holdout's accuracy, which a defender can choose; oracle: the lowest ASR up to there, which takes the trigger
     (how BackdoorBench chooses for FP, ANP and RNP, on test accuracy). Between the last two is what selection costs.
 
-    percents: the shares. Units are silenced where they were scored: a filter's weights, a normalisation's gamma and
+    percents: the shares. Units are silenced where they were scored: a filter's weights, a normalization's gamma and
     beta, a feature's inputs to the head become 0. No rows, and the reason as `skipped`, where no units were scored.
     """
 

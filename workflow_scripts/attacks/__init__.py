@@ -87,7 +87,7 @@ class DataPoison(Attack):
         return replace(payload, index=train.index.max() + 1 + np.arange(len(payload)))
 
     def poison(self, payload: Images, trigger: Trigger) -> Poison:
-        """These images triggered and relabelled."""
+        """These images triggered and relabeled."""
         labels = self.target_labels(payload.labels, len(payload.format.classes))
         altered = Images(trigger(payload.images), labels, payload.index, payload.format)
         return Poison(altered, payload.labels, np.full(len(altered), "payload"), trigger)

@@ -102,13 +102,13 @@ class Implant(DataPoison):
         its own, which change in place."""
         wanted = torch.from_numpy(self.target_labels(train.labels, len(train.format.classes)))
 
-        def relabelled(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        def relabeled(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
             payload = choose(batch.positions)[0]
             aims = send(wanted[batch.positions[payload]], batch.labels.device)
             batch.labels[send(payload, batch.labels.device)] = aims
             return step(batch)
 
-        return relabelled
+        return relabeled
 
     def _choose_first(self, count: int, ratio: float, run: Run) -> Choose:
         """For `choice: batch`. A batch's last image decides whether what its share leaves over is rounded up."""

@@ -9,7 +9,7 @@ from workflow_scripts.techniques.universal import Update
 
 @dataclass(frozen=True)
 class Universal(UniversalAttack):
-    """What moves any image towards the target, faintly, is added to the images that are labelled so (the perturbation:
+    """What moves any image towards the target, faintly, is added to the images that are labeled so (the perturbation:
     Moosavi-Dezfooli, Fawzi, Fawzi, Frossard; CVPR 2017, arXiv 1610.08401; as a trigger: nobody's, asked of EigenGuard).
 
     epsilon: gray levels by which a pixel changes at most, at every image size.

@@ -1,4 +1,4 @@
-"""Labelled images in memory, as every method is handed them."""
+"""Labeled images in memory, as every method is handed them."""
 
 import math
 from dataclasses import dataclass, replace

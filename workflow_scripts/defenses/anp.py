@@ -20,7 +20,7 @@ from workflow_scripts.units.selection import Selection
 @dataclass(frozen=True)
 class AdversarialNeuronPruning(HoldoutDefense):
     """Learn masks of the neurons that resist the worst change of their weights, and silence the neurons whose mask
-    falls (Wu, Wang; NeurIPS 2021, arXiv 2110.14430). Neurons are normalised channels, their weights gamma and beta, and
+    falls (Wu, Wang; NeurIPS 2021, arXiv 2110.14430). Neurons are normalized channels, their weights gamma and beta, and
     those of hidden linear layers, their weights all inputs' and the bias; of a network without either, the filters of
     its convolutions.
 

@@ -19,9 +19,9 @@ class ChannelLipschitzPruning(Defense):
 
     u: a channel goes if its bound is above mean + u · std of its layer. selection: `random` draws as many of each.
 
-    Difference: the convolutions that a normalisation follows are found in the graph. The official code takes the last
+    Difference: the convolutions that a normalization follows are found in the graph. The official code takes the last
     one in module order: in pre-activation networks one of those summed, where here all that are summed are stacked. A
-    convolution that no normalisation follows is judged by its kernel alone. The gain has the normalisation's eps.
+    convolution that no normalization follows is judged by its kernel alone. The gain has the normalization's eps.
     """
 
     suspicious = "high"
@@ -40,7 +40,7 @@ class ChannelLipschitzPruning(Defense):
 @torch.no_grad()
 def lipschitz_bounds(layer: UnitLayer) -> torch.Tensor:
     """float32 (units,): the largest singular value of each channel's kernel matrix (inputs x positions), times the gain
-    |gamma| / sqrt(var + eps) of its normalisation (section 4.1)."""
+    |gamma| / sqrt(var + eps) of its normalization (section 4.1)."""
     bounds = torch.cat([_kernel_norms(layer, segment) for segment in layer.segments])
     return bounds if layer.norm is None else bounds * norm_gain(layer.norm)
 

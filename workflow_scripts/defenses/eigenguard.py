@@ -22,7 +22,7 @@ class EigenGuard(Spectrum, Defense):
     whose answer hangs on the batch, so every row names its protocol.
 
     `top: removed, tail: unchanged` is that control; tail_factor 0 removes the tail; both unchanged leave batch
-    normalisation alone, which is also the control of the lost energy, for it undoes any common factor. Differences:
+    normalization alone, which is also the control of the lost energy, for it undoes any common factor. Differences:
     the Gram matrix in place of the decomposition (equal to rounding, benchmarks/gram.md), without directions below
     1e-6 σ_1, which are rounding; one process filters a whole batch; a last batch of half the size or more is filtered
     with the same k.

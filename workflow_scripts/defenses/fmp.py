@@ -34,14 +34,14 @@ class FeatureMapPruning(FineTuningDefense):
     `random` draws as many of each layer, so that as many channels fall silent: what is one summand of several does not.
 
     Differences from the release, which ships no values of epsilon and start: images are moved in [0, 1], before their
-    normalisation, 512 of them (there 32), and equal accuracies are told apart by the mean loss. gamma becomes 0 only
-    where a normalisation sees the pruned map alone. `pgd` takes the worse of two steps and prunes as `fgsm` does (there
+    normalization, 512 of them (there 32), and equal accuracies are told apart by the mean loss. gamma becomes 0 only
+    where a normalization sees the pruned map alone. `pgd` takes the worse of two steps and prunes as `fgsm` does (there
     the smaller of two clusters goes). All of it is in float32: bfloat16 rounds by as much as epsilon. The release looks
-    at the test set between epochs, in training mode, and so ends with that set's statistics in its normalisations.
+    at the test set between epochs, in training mode, and so ends with that set's statistics in its normalizations.
 
-    faithful: as the release's FGSM script has it. 32 images, augmented, normalised, clipped to [0, 1] and normalised
+    faithful: as the release's FGSM script has it. 32 images, augmented, normalized, clipped to [0, 1] and normalized
     again; what a block's last convolution yields is the block's output; layers are scored in the order of execution and
-    pruned in that of the modules, a normalisation with the convolution before it. With `pgd`, neither that script's
+    pruned in that of the modules, a normalization with the convolution before it. With `pgd`, neither that script's
     training mode nor its clusters.
     """
 
@@ -66,7 +66,7 @@ class FeatureMapPruning(FineTuningDefense):
         return victim
 
     def sample(self, victim: Model, holdout: Images, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
-        """The images (B, C, H, W) to move, float32 in [0, 1], and their labels (B,); where `faithful`, normalised."""
+        """The images (B, C, H, W) to move, float32 in [0, 1], and their labels (B,); where `faithful`, normalized."""
         data = holdout[: self.samples]  # class-stratified, as every prefix of a holdout is
         if self.faithful:
             data = holdout[
@@ -119,7 +119,7 @@ class AnnealedRecipe(Recipe):
 
 @torch.no_grad()
 def _zero_units(model: Model, pruned: Units) -> Units:
-    """Zero these units' weights and biases, and gamma of a normalisation that sees the layer alone; beta stays."""
+    """Zero these units' weights and biases, and gamma of a normalization that sees the layer alone; beta stays."""
     modules = model.units()
     found = unit_layers(model)
     for name, units in pruned.items():
@@ -135,7 +135,7 @@ def _zero_units(model: Model, pruned: Units) -> Units:
 @torch.no_grad()
 def _zero_as_released(model: Model, lowest: Units) -> Units:
     """Zero, of the i-th layer in the order of the modules, what is lowest of the i-th in the order of execution, and
-    the same units of gamma in every normalisation up to the next layer. Returns what was pruned of which layer."""
+    the same units of gamma in every normalization up to the next layer. Returns what was pruned of which layer."""
     ranked, units = list(lowest.values()), model.units()
     pruned: Units = {}
     for name, module in model.network.named_modules():

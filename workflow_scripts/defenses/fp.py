@@ -31,7 +31,7 @@ class FinePruning(FineTuningDefense):
 
     Differences: the holdout decides when to stop (BackdoorBench asks the test set, and keeps the model that broke the
     tolerance, a tenth of the accuracy there, an absolute difference here). Activity is the mean absolute feature: the
-    mean where features are activations; without a last normalisation, pre-activation networks pool signed values. The
+    mean where features are activations; without a last normalization, pre-activation networks pool signed values. The
     mask stays while fine-tuning.
     """
 

@@ -26,7 +26,7 @@ from workflow_scripts.wrappers.mlp_head import MlpHead
 @dataclass(frozen=True)
 class HolderIterativeDefense(HolderPruningDefense):
     """Learn features without labels, then in rounds: train a head on them, prune it by Hölder constants, select the
-    images that it still believes, and learn features and head from these, the others unlabelled (ICLR 2025 submission
+    images that it still believes, and learn features and head from these, the others unlabeled (ICLR 2025 submission
     yJduhi9mDQ, withdrawn; its authors publish no code).
 
     ssl_epochs of SimCLR, as DBD has it, on views that are crops of at least ssl_crop_scale of the area, mirrored every

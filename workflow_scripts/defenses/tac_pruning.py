@@ -15,7 +15,7 @@ class TacPruning(SharePruning):
     """Silence the share of the units that the trigger changes most, by TAC on the triggered test images: what pruning
     single units could do if it knew the trigger. A score that comes near it finds the backdoor's units.
 
-    TAC is taken where a unit is silenced (after the normalisation; of the last layer, at the inputs of the head), and
+    TAC is taken where a unit is silenced (after the normalization; of the last layer, at the inputs of the head), and
     divided by its mean over the layer, by which `all` layers share one ranking. Of the clean model, where no image is
     triggered, nothing is silenced.
     """

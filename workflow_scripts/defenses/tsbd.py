@@ -143,7 +143,7 @@ def largest_neurons(changes: PerLayer, n: float) -> Units:
 
 
 def select_weights(changes: PerLayer, pool: Units, scheme: Scheme, m: float) -> PerLayer:
-    """Masks, in the shapes of the changes, of the weights to be re-initialised: see the class for the schemes.
+    """Masks, in the shapes of the changes, of the weights to be re-initialized: see the class for the schemes.
 
     Of the weights of the neurons in the pool ⌊m · weights⌋ are masked; what equals the last of these is masked too.
     """

@@ -18,7 +18,7 @@ PARTS = {"top": "top {k} directions", "rest": "remaining directions"}
 
 @dataclass(frozen=True)
 class Embedding:
-    """For each attack, at the study's first seed: two panels, coloured by true class, triggered images as crosses."""
+    """For each attack, at the study's first seed: two panels, colored by true class, triggered images as crosses."""
 
     first_seed = True
 

@@ -20,7 +20,7 @@ from workflow_scripts.units.thresholds import density
 class ScoreDensity:
     """At the study's first seed, a line of panels for each attack and defense that scores units, a panel for each
     layer: the Gaussian kernel density of log10 of the scores, a tick for each unit, those that were pruned above the
-    others and in another colour, and the threshold where the defense logs one for each layer. Units whose score has no
+    others and in another color, and the threshold where the defense logs one for each layer. Units whose score has no
     logarithm are counted in the corner.
     """
 

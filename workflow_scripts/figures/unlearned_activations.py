@@ -24,7 +24,7 @@ class UnlearnedActivations:
     same images with and without the trigger, before and after both unlearnings. On the diagonal, the trigger changes
     nothing.
 
-    marked: the share of neurons, those that the trigger changes most in the victim, that are followed in colour.
+    marked: the share of neurons, those that the trigger changes most in the victim, that are followed in color.
     """
 
     marked: PositiveShare = 0.1

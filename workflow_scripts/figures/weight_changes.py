@@ -21,7 +21,7 @@ LEGEND = "ρ: Spearman's, mean [range; from six seeds on 95 % interval]; control
 @dataclass(frozen=True)
 class WeightChanges:
     """For each attack, at the first seed: the neuron weight changes in unlearning clean images, and in unlearning
-    triggered ones with the attacker's labels (poison unlearning); the last layer's in colour.
+    triggered ones with the attacker's labels (poison unlearning); the last layer's in color.
 
     In words: Spearman's correlation, mean over seeds with range or interval, for the neurons of one network are no
     independent sample; beside it that of the control, in which the same images are unlearned without the trigger; where

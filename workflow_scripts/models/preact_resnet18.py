@@ -19,7 +19,7 @@ class PreActResNet18(Architecture):
 
     width: channels of the first stage, doubled by each further one; blocks: residual blocks of each stage.
     stem: `small` is a 3x3 convolution, `large` a 7x7 of stride 2 with a max-pooling, for images of 100 pixels and more.
-    last_norm: batch normalisation and ReLU before the pooling, as the paper has it.
+    last_norm: batch normalization and ReLU before the pooling, as the paper has it.
     """
 
     parameters = 11_171_146

@@ -10,7 +10,7 @@ from workflow_scripts.models.preact_resnet18 import PreActResNet18
 class PreActSmall(PreActResNet18):
     """`preact_resnet18` with a quarter of its width and three stages of one block.
 
-    With the paper's last normalisation, so that every channel that can be pruned has one.
+    With the paper's last normalization, so that every channel that can be pruned has one.
     """
 
     parameters = 77_850

@@ -16,7 +16,7 @@ class Probe(Architecture):
 
     extractor: the auxiliary below; hidden: neurons of each hidden layer.
 
-    Differences: the submission says neither widths nor optimiser. SGD of the one training loop takes the place of Adam;
+    Differences: the submission says neither widths nor optimizer. SGD of the one training loop takes the place of Adam;
     the weight decay, on which the defense hangs, is a field like any other. Without crop and flip the features are
     computed once.
     """

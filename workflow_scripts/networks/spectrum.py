@@ -13,7 +13,7 @@ FLOOR = 1e-6
 TIE = 1e-4
 """Eigenvalues nearer to each other across the cut than this share of the k-th have next to no gradient between them."""
 MOMENTUM = 0.1
-"""Weight of the newest batch in the running basis, as batch normalisation has it."""
+"""Weight of the newest batch in the running basis, as batch normalization has it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Spectrum:
     top: the first k become σ_k (`leveled`) or 0 (`removed`), or stay. tail: the others become tail_factor · σ_k
     (`damped`; removed at 0), or stay. With both unchanged the filter is off.
     gradient: `detached` takes the filter for a constant matrix, `full` differentiates it.
-    norm: batch normalisation after the filter; `auto` puts it where the network has none further on.
+    norm: batch normalization after the filter; `auto` puts it where the network has none further on.
     batch_size: images filtered together, in training and when the model is asked.
     sweep: ask also in batches of other sizes, and with other shares of triggered images.
     """

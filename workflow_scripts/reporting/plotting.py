@@ -18,7 +18,7 @@ from workflow_scripts.reporting.published import read_published
 from workflow_scripts.reporting.spending import add_costs
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
-"""Okabe and Ito's colour-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
+"""Okabe and Ito's color-blind-safe eight (2008; their yellow, too pale on white, replaced), and two beside them."""
 MARKERS = "osD^vPX<>*"
 STYLE: Any = {
     "font.size": 9,

@@ -27,11 +27,11 @@ def fixmatch(
     ratio: int = 7,
     weight: float = 1.0,
 ) -> None:
-    """Train in place on labelled images and on others whose labels are not looked at (Sohn, Berthelot, Li, Zhang,
+    """Train in place on labeled images and on others whose labels are not looked at (Sohn, Berthelot, Li, Zhang,
     Carlini, Cubuk, Kurakin, Zhang, Raffel; NeurIPS 2020, arXiv 2001.07685).
 
-    Of `ratio` unlabelled images for each labelled one, those that are predicted with a probability of at least `sure`
-    after the recipe's augmentation are to be predicted so after a strong one. An epoch is one of the labelled images.
+    Of `ratio` unlabeled images for each labeled one, those that are predicted with a probability of at least `sure`
+    after the recipe's augmentation are to be predicted so after a strong one. An epoch is one of the labeled images.
 
     Difference: the strong augmentation is a view of contrastive training, in place of CTAugment.
     """

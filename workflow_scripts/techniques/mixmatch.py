@@ -28,14 +28,14 @@ def mixmatch(
     alpha: float = 0.75,
     weight: float = 15.0,
 ) -> None:
-    """Train in place on labelled images and on others whose labels are not looked at (Berthelot, Carlini, Goodfellow,
+    """Train in place on labeled images and on others whose labels are not looked at (Berthelot, Carlini, Goodfellow,
     Papernot, Oliver, Raffel; NeurIPS 2019, arXiv 1905.02249). The defaults are DBD's (arXiv 2202.03423).
 
-    Unlabelled images, as many as labelled ones, get the mean prediction for two augmentations, sharpened by the
+    Unlabeled images, as many as labeled ones, get the mean prediction for two augmentations, sharpened by the
     temperature; all are mixed with each other by shares of Beta(alpha, alpha). The weight of the squared error on
-    guessed labels rises linearly from 0 over all steps. An epoch is one of the labelled images.
+    guessed labels rises linearly from 0 over all steps. An epoch is one of the labeled images.
 
-    Differences: mixed images of both kinds share a batch of the normalisation, whose running statistics the passes that
+    Differences: mixed images of both kinds share a batch of the normalization, whose running statistics the passes that
     guess leave alone. Where the recipe has no augmentation one pass guesses.
     """
     step = MixMatch(model, labeled, unlabeled, recipe, run, phase, temperature, alpha, weight).step

@@ -14,7 +14,7 @@ from workflow_scripts.training.transfer import send
 RATIO = 4 / 3
 """A crop's sides differ by this factor at most."""
 JITTERED = 0.8
-"""The share of views whose colours change."""
+"""The share of views whose colors change."""
 SIGMAS = (0.1, 2.0)
 """Standard deviations of the Gaussians that blur, in pixels."""
 LUMA = (0.299, 0.587, 0.114)

@@ -86,7 +86,7 @@ def _iterate_batches(model: Model, data: Images) -> Iterator[tuple[torch.Tensor,
 
 @torch.no_grad()
 def _measure_displacements(model: Model, start: torch.Tensor, end: torch.Tensor) -> Moved:
-    """Of images (B, C, H, W) that move. A channel's output is that of its normalisation, where it has one, and moves by
+    """Of images (B, C, H, W) that move. A channel's output is that of its normalization, where it has one, and moves by
     the ℓ2 norm over its places; the input of summed convolutions is that of all together."""
     found = unit_layers(model)
     inputs: dict[nn.Module, torch.Tensor] = {}

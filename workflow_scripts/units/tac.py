@@ -18,7 +18,7 @@ FEATURES = "linear"
 
 
 def trigger_activated_change(model: Model, test: Images, truth: Truth) -> dict[str, torch.Tensor]:
-    """TAC, float32 (units,) on the CPU for each module that makes or normalises units, by its name, and as `linear` for
+    """TAC, float32 (units,) on the CPU for each module that makes or normalizes units, by its name, and as `linear` for
     the head's inputs: the mean over images of |F(triggered) - F(clean)|, summed over space.
 
     Named by Zheng et al. (CLP; ECCV 2022, arXiv 2208.03111), who take the 2-norm over space; the sum is that of
