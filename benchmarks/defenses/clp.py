@@ -27,7 +27,7 @@ def main(checkout: str, folder: str, clone: str) -> None:
     """Print the comparisons as Markdown."""
     prune_there = load(Path(checkout), "clp").CLP_prune
     scenes = {"BadNets on digits": set_scene(Path(folder))}
-    scenes |= {f"{name} on CIFAR-10 (JPEG)": read_scene(Path(clone), name) for name in ("badnets", "blended")}
+    scenes |= {f"{name} on CIFAR-10 (JPEG)": read_scene(Path(clone), name.lower()) for name in ("BadNets", "Blended")}
     for name, scene in scenes.items():
         print(f"\n## {name}\n")
         with torch.no_grad():
