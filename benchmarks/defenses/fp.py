@@ -35,8 +35,9 @@ def main(checkout: str, folder: str, clone: str) -> None:
     """Print the comparisons as Markdown."""
     official = Official(Path(checkout))
     compare("BadNets on digits", set_scene(Path(folder)), official, settle("fp"))
-    for attack in ("badnets", "blended"):
-        compare(f"{attack} on CIFAR-10 (JPEG)", read_scene(Path(clone), attack), official, FinePruning(epochs=20))
+    for attack in ("BadNets", "Blended"):
+        scene = read_scene(Path(clone), attack.lower())
+        compare(f"{attack} on CIFAR-10 (JPEG)", scene, official, FinePruning(epochs=20))
 
 
 def compare(name: str, scene: Scene, official: "Official", method: FinePruning) -> None:
