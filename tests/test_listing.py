@@ -10,7 +10,7 @@ import pytest
 import yaml
 from checkout import HERE
 
-from workflow_scripts.common import catalog, config, listing
+from workflow_scripts.common import catalog, config, docstrings, listing
 from workflow_scripts.common.config import Config
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Field
@@ -86,7 +86,7 @@ def test_a_method_has_its_docstring_and_those_of_the_classes_that_it_has_fields_
     assert "Unveiling and Mitigating Backdoor Vulnerabilities" in page and "is handed: victim, holdout, run" in page
     assert "From HoldoutDefense:" in page and "holdout_size: a share of the number of training images" in page
     for kind, method in METHODS:
-        told = listing.read_docstring(kind, method).splitlines()
+        told = docstrings.read_docstring(kind, method).splitlines()
         assert {f"  {line}" if line else "" for line in told} <= set(write_listing([method]).splitlines())
 
 
@@ -148,8 +148,8 @@ def test_an_unknown_name_says_what_there_is(name: str, said: str) -> None:
     ],
 )
 def test_a_paper_in_short(paper: str, short: str) -> None:
-    assert listing.find_paper(f"It does (so) what (x) says ({paper}). More (A, B; C 1999).") == paper
-    assert listing.shorten_paper(paper) == short
+    assert docstrings.find_paper(f"It does (so) what (x) says ({paper}). More (A, B; C 1999).") == paper
+    assert docstrings.shorten_paper(paper) == short
 
 
 def test_the_command_reads_the_configuration_where_there_is_one(tmp_path: Path) -> None:

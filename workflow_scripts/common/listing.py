@@ -1,8 +1,6 @@
 """The catalog as text to read: each method with its paper, what it is handed, its fields, and what datasets change."""
 
-import ast
 import difflib
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,11 +8,10 @@ from typing import Any
 
 import yaml
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, docstrings
 from workflow_scripts.common.config import Config
 from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.fields import Field, format_value
-from workflow_scripts.common.source import find_lineage, find_method_class, parse_source
 
 WIDTH = 120
 KINDS = (*(kind for kind in catalog.BASES if kind != "wrappers"), "wrappers")
@@ -92,10 +89,10 @@ def _head_fields(config: Config) -> str:
 
 def _write_line(kind: str, method: str, width: int) -> str:
     """A method's line of the overview: its name, what marks it, what it is, and the paper in short."""
-    sentence = read_first_sentence(kind, method)
-    paper = find_paper(sentence)
-    short = f" ({shorten_paper(paper)})" if paper else ""
-    told = sentence.replace(f" ({paper})", "") if kind in TITLED else _read_title(kind, method)
+    sentence = docstrings.read_first_sentence(kind, method)
+    paper = docstrings.find_paper(sentence)
+    short = f" ({docstrings.shorten_paper(paper)})" if paper else ""
+    told = sentence.replace(f" ({paper})", "") if kind in TITLED else docstrings.read_title(kind, method)
     text = f"{_format_marks(kind, method)} {told}".strip().rstrip(".")
     name = f"  {method:<{width}}  "
     return name + textwrap.shorten(text, WIDTH - len(name) - len(short), placeholder=" …") + short
@@ -106,7 +103,10 @@ def write_kind(kind: str, config: Config = NO_CONFIG) -> str:
     parts = []
     for method in catalog.list_methods(kind):
         name = f"{method} {_format_marks(kind, method)}".strip()
-        told = [*_wrap(f"{name}: {_read_title(kind, method)}", ""), *_wrap(read_first_sentence(kind, method))]
+        told = [
+            *_wrap(f"{name}: {docstrings.read_title(kind, method)}", ""),
+            *_wrap(docstrings.read_first_sentence(kind, method)),
+        ]
         parts.append("\n".join([*told, *_write_handed(kind, method), *_write_fields(kind, method, config)]))
     return "\n\n".join([f"{_head_kind(kind)}\n{_head_fields(config)}", *parts])
 
@@ -115,9 +115,9 @@ def write_method(kind: str, method: str, config: Config = NO_CONFIG) -> str:
     """All that there is to say of a method: the title of its file, its docstring and those of the classes that it has
     fields from, what it is handed, and its fields."""
     name = f"{kind.upper()}: {method} {_format_marks(kind, method)}".strip()
-    head = [name, *_wrap(_read_title(kind, method)), *_write_handed(kind, method)]
-    parts = ["\n".join(head), "\n".join(_indent(read_docstring(kind, method).splitlines()))]
-    for owner, text in _read_inherited(kind, method).items():
+    head = [name, *_wrap(docstrings.read_title(kind, method)), *_write_handed(kind, method)]
+    parts = ["\n".join(head), "\n".join(_indent(docstrings.read_docstring(kind, method).splitlines()))]
+    for owner, text in docstrings.read_inherited(kind, method).items():
         parts.append("\n".join([f"  From {owner}:", *_indent(text.splitlines(), 4)]))
     if fields := _write_fields(kind, method, config):
         parts.append("\n".join([_head_fields(config), *fields]))
@@ -136,54 +136,6 @@ def write_dataset(dataset: str, config: Config) -> str:
                 parts.append("\n".join([f"{kind.upper()}: {method}", *changed]))
     told = f"What config.yaml sets for methods on {dataset}, beside their defaults:"
     return "\n\n".join([*head, *([told, *parts] if parts else [f"On {dataset} all methods have their defaults."])])
-
-
-def read_docstring(kind: str, method: str) -> str:
-    """The docstring of a method's class; `` where it has none."""
-    return ast.get_docstring(_find_class(kind, method)) or ""
-
-
-def _find_class(kind: str, method: str) -> ast.ClassDef:
-    return find_method_class(catalog.source_file(kind, method), catalog.BASES[kind])
-
-
-def _read_title(kind: str, method: str) -> str:
-    """The docstring of a method's file, on one line."""
-    return " ".join((ast.get_docstring(parse_source(catalog.source_file(kind, method))) or "").split())
-
-
-def _read_inherited(kind: str, method: str) -> dict[str, str]:
-    """The docstrings of the classes that a method has fields from, nearest first, by the name of the class."""
-    parents = find_lineage(catalog.source_file(kind, method), _find_class(kind, method))[1:]
-    texts = {node.name: ast.get_docstring(node) for _, node in parents if _has_fields(node)}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _has_fields(node: ast.ClassDef) -> bool:
-    return any(isinstance(part, ast.AnnAssign) for part in node.body)
-
-
-def read_first_sentence(kind: str, method: str) -> str:
-    """The first sentence of a method's docstring, on one line; a period in parentheses ends none."""
-    paragraph = " ".join(read_docstring(kind, method).partition("\n\n")[0].split())
-    found = re.match(r"(?:\([^()]*\)|[^()])*?\.(?=\s|$)", paragraph)
-    return found[0] if found else paragraph
-
-
-def find_paper(text: str) -> str:
-    """What the first parenthesis with a year says (authors; venue, arXiv); `` where there is none."""
-    found = re.search(r"\(([^()\d][^()]*\b(?:19|20)\d\d\b[^()]*)\)", text)
-    return found[1] if found else ""
-
-
-def shorten_paper(paper: str) -> str:
-    """`Lin et al., NeurIPS 2024` of all authors, the venue and its arXiv number."""
-    parts = [part for part in re.split("[,;] ", paper) if not part.startswith("arXiv")]
-    dated = next((at for at, part in enumerate(parts) if re.search(r"\b\d{4}\b", part)), None)
-    if dated is None:
-        return paper
-    authors = parts[:dated] if dated < 3 else [f"{parts[0]} et al."]
-    return ", ".join([*authors, parts[dated]])
 
 
 def _format_marks(kind: str, method: str) -> str:
