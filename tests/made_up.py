@@ -15,7 +15,8 @@ from workflow_scripts.common import arrow, catalog, config
 from workflow_scripts.common.cells import Cell, Study, Table
 from workflow_scripts.common.grid import expand_grid
 from workflow_scripts.common.studies import add_implied_cells
-from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
+from workflow_scripts.evaluation.collecting import SCHEMA
+from workflow_scripts.evaluation.costs import COSTS
 from workflow_scripts.evaluation.rows import rename_defenses
 
 CONFIG = {

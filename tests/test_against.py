@@ -12,8 +12,9 @@ from checkout import call
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
+from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.commits import read_rows_at
+from workflow_scripts.evaluation.costs import COSTS
 from workflow_scripts.evaluation.history import find_moved
 from workflow_scripts.reporting.moved import to_markdown
 

@@ -11,8 +11,8 @@ from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.visibility import structural_similarity, trigger_visibility
 from workflow_scripts.evaluation.checks import Context, Row, failed_checks
-from workflow_scripts.evaluation.collecting import _refuse_stale
 from workflow_scripts.evaluation.metrics import der, rates, wilson
+from workflow_scripts.evaluation.stale import refuse_stale
 from workflow_scripts.training.inference import predict
 
 
@@ -202,10 +202,10 @@ def test_only_what_was_written_since_its_cell_is_hashed_again(tmp_path: Path) ->
     (tmp_path / "model").write_bytes(b"weights")
     row = {"made": {}, "digests": {"model": files.sha256(tmp_path / "model")}}
     written = max((tmp_path / "model").stat().st_mtime, (tmp_path / "model").stat().st_ctime)
-    _refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written + 1}, str(tmp_path))
-    _refuse_stale([row], {}, {"model": written - 1}, str(tmp_path))
+    refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written + 1}, str(tmp_path))
+    refuse_stale([row], {}, {"model": written - 1}, str(tmp_path))
     with pytest.raises(UserError, match="model is stale"):
-        _refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written - 1}, str(tmp_path))
+        refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written - 1}, str(tmp_path))
 
 
 def test_pruning_is_held_against_itself_at_random_over_seeds() -> None:

@@ -47,7 +47,7 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.common.scores import Scores
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.datasets.parquet import ParquetFile
-from workflow_scripts.evaluation import collecting
+from workflow_scripts.evaluation import collecting, costs
 from workflow_scripts.jobs import readers
 from workflow_scripts.jobs.job import Job
 from workflow_scripts.jobs.step import _costs
@@ -302,7 +302,7 @@ def collect(path: Path) -> pa.Table:
 
 def collect_costs(path: Path) -> pa.Table:
     messages.read_costs(str(path.parents[1]))
-    return collecting.collect_costs([Cell(**CELL)], [str(path)], [dict.fromkeys(collecting.BEHIND, [str(path)])])
+    return costs.collect_costs([Cell(**CELL)], [str(path)], [dict.fromkeys(costs.BEHIND, [str(path)])])
 
 
 def job(path: Path) -> Job:

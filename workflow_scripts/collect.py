@@ -2,7 +2,8 @@
 
 from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import Cell, Study
-from workflow_scripts.evaluation.collecting import collect, collect_costs
+from workflow_scripts.evaluation.collecting import collect
+from workflow_scripts.evaluation.costs import collect_costs
 from workflow_scripts.evaluation.summary import summarize, write_summary
 from workflow_scripts.jobs.step import step
 

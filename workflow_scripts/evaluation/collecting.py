@@ -1,19 +1,18 @@
-"""Cells into one table: DER and the checks need other cells, so they are made here. Stale cells are refused."""
+"""Cells into one table: DER and the checks need other cells, so they are made here."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from workflow_scripts.common import arrow, catalog, files
 from workflow_scripts.common.cells import METRICS, Cell, clean_cell, is_in_training
-from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Context, Row, collapsed, failed_checks
 from workflow_scripts.evaluation.metrics import der
+from workflow_scripts.evaluation.stale import refuse_stale
 
 RATES = [
     (f"{m}{part}", pa.int64() if part == "_n" else pa.float64())
@@ -41,24 +40,6 @@ COLUMNS = pa.schema(
     ]
 )
 SCHEMA = arrow.require(COLUMNS, *Cell._fields, "protocol", "control", "acc")
-PASSES = {"forward_passes": pa.int64(), "backward_passes": pa.int64()}
-NUMBERS = {"seconds": pa.float64(), "peak_memory_mb": pa.float64(), **PASSES}
-COST = arrow.require(pa.schema({**NUMBERS, "device": pa.string(), "versions": pa.string()}))
-"""What `costs.json` says of one job."""
-BEHIND = ("poisoning_seconds", "training_seconds", "auxiliary_seconds")
-"""What came before a defense: the attacker's job, where it does not train the victim itself, the victim's training, the
-auxiliaries and detectors."""
-COSTS = pa.schema(
-    [
-        *((axis, pa.string()) for axis in ("dataset", "model", "attack")),
-        ("ratio", pa.float64()),
-        ("seed", pa.int64()),
-        ("defense", pa.string()),
-        *((key, pa.float64()) for key in ("seconds", *BEHIND, "peak_memory_mb")),
-        *PASSES.items(),
-        *((key, pa.string()) for key in ("device", "versions")),
-    ]
-)
 
 
 def collect(
@@ -77,7 +58,7 @@ def collect(
         own, time = _read_rows(path), Path(path).stat().st_mtime
         rows += own
         evaluated |= {place: min(time, evaluated.get(place, time)) for row in own for place in row["digests"]}
-    _refuse_stale(rows, expected, evaluated, root)
+    refuse_stale(rows, expected, evaluated, root)
     by_place = {(Cell(*(r[axis] for axis in Cell._fields)), r["protocol"]): r for r in rows}
     seeds = Counter((cell._replace(seed=""), protocol) for cell, protocol in by_place)
     contexts, pairs = {}, dict[tuple[Cell, str], list[tuple[Row, Row]]]()
@@ -146,59 +127,3 @@ def _convert_types(row: Row) -> Row:
 def _add_notes(row: Row) -> Row:
     notes = {key: row["notes"].get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")}
     return {**row, **notes, "reason": row["notes"].get("diverged"), "control": catalog.is_control(row["defense"])}
-
-
-def _refuse_stale(rows: Sequence[Row], expected: Mapping[str, str], evaluated: Mapping[str, float], root: str) -> None:
-    """UserError where an artifact is not what it should have been made by, or not what a cell was evaluated on; those
-    are hashed again that have been written since the first of their cells was evaluated."""
-    made = {path: by for row in rows for path, by in row["made"].items()}
-    for path in expected.keys() - made.keys():
-        if Path(root, path).exists():
-            made[path] = files.hash_provenance(files.read_about(Path(root, path)))
-    stale = sorted(path for path, by in expected.items() if made.get(path, by) != by)
-    for path, digest in {path: digest for row in rows for path, digest in row["digests"].items()}.items():
-        if _is_changed(Path(root, path), evaluated[path], digest):
-            stale.append(path)
-    if stale:
-        raise UserError(
-            f"{root}/{stale[0]} is stale: not what today's code and parameters make, or not what its cell was "
-            f"evaluated on ({len(stale)} such); remove it and run again"
-        )
-
-
-def _is_changed(file: Path, evaluated: float, digest: str) -> bool:
-    """Whether an artifact is there that has been written since this time, and has another digest. UserError if it
-    cannot be read."""
-    try:
-        there = file.exists()
-    except OSError:  # what no file can be called, or nobody may look for
-        return False
-    with files.reading_artifact(file, "artifact"):
-        return there and _time_of_change(file) >= evaluated and files.sha256(file) != digest
-
-
-def _time_of_change(file: Path) -> float:
-    """When the file came to its place: the time of its inode, which no copy carries over, or of its content."""
-    return max(file.stat().st_mtime, file.stat().st_ctime)
-
-
-def collect_costs(
-    cells: Sequence[Cell], costs: Sequence[str], behind: Sequence[Mapping[str, Sequence[str]]]
-) -> pa.Table:
-    """One row for each cell: what its defense cost (nothing where it stands for a model that is there), and the seconds
-    of all that is `BEHIND` it, by the column that has their sum."""
-    rows = []
-    for cell, own, others in zip(cells, costs, behind, strict=True):
-        axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
-        there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
-        cost = _read_cost(own) | ({"seconds": 0.0, **dict.fromkeys(PASSES, 0)} if there else {})
-        before = {column: sum(_read_cost(path)["seconds"] for path in paths) for column, paths in others.items()}
-        rows.append({**axes, **cost, **before})
-    return pa.Table.from_pylist(rows, COSTS)
-
-
-def _read_cost(path: str) -> dict[str, Any]:
-    with files.reading_artifact(path, "JSON"):
-        cost = files.read_json(path)
-        arrow.check_rows([cost], COST)
-        return {key: cost[key] for key in COST.names}

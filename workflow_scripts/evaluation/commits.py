@@ -7,7 +7,8 @@ from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import cell_of
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
+from workflow_scripts.evaluation.collecting import SCHEMA
+from workflow_scripts.evaluation.costs import COSTS
 
 
 def read_rows(metrics: str, costs: str) -> list[Row]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from workflow_scripts.common import arrow
 from workflow_scripts.common.cells import Study
-from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
+from workflow_scripts.evaluation.collecting import SCHEMA
+from workflow_scripts.evaluation.costs import COSTS
 from workflow_scripts.evaluation.rows import count_missing, format_label, name_rows
 from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import format_estimate

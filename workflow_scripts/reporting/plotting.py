@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from workflow_scripts.analyses import Measured
 from workflow_scripts.common import arrow, catalog, files
 from workflow_scripts.common.cells import Study, cell_of
-from workflow_scripts.evaluation.collecting import COSTS, SCHEMA
+from workflow_scripts.evaluation.collecting import SCHEMA
+from workflow_scripts.evaluation.costs import COSTS
 from workflow_scripts.evaluation.rows import name_axes, name_references, name_rows, rename_defenses
 from workflow_scripts.reporting.published import read_published
 from workflow_scripts.reporting.spending import add_costs

@@ -8,7 +8,7 @@ from typing import Any
 from workflow_scripts.common.cells import cell_of
 from workflow_scripts.evaluation.averages import average_by_seed, common_places
 from workflow_scripts.evaluation.checks import Row
-from workflow_scripts.evaluation.collecting import BEHIND, PASSES
+from workflow_scripts.evaluation.costs import BEHIND, PASSES
 from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
 from workflow_scripts.reporting.estimates import Estimate, estimate
 
