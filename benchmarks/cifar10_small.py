@@ -1,5 +1,5 @@
 """What a long study found and took, read from the clone in which it ran: the table that the README leads with; its runs
-and what ended each, whether any finished job was done again, the hours of a core; then its tables as they stand there.
+and what ended each, whether any finished job was done again, the hours that they took; then its tables as they stand there.
 
     python -m benchmarks.cifar10_small CLONE > benchmarks/cifar10_small.md
 """
@@ -14,10 +14,13 @@ from pathlib import Path
 
 from benchmarks.first_hour import read_commit
 from workflow_scripts.common import arrow, catalog, files, messages
+from workflow_scripts.common.cells import cell_of
+from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import Estimate, format_estimate
 
 STUDY = "cifar10_jpeg/cifar10_small"
-TABLES = Path("results", "tables")
+TABLES, METRICS = Path("results", "tables"), Path("results", "metrics", f"{STUDY}.parquet")
+CELLS = "results/artifacts/*/*/*/*/*/*"
 ATTACKS = ("badnets", "blended")
 """Those of the README's table."""
 RANDOM = "+selection~random"
@@ -66,8 +69,20 @@ def print_runs(clone: Path) -> None:
     sums = [sum(run.finished[rule] for run in runs) for rule in COUNTED]
     print(f"| | finished in all runs | {' | '.join(map(str, sums))} | |")
     print(f"| | logs that end with `done` | {' | '.join(str(len(done[rule])) for rule in COUNTED)} | |")
-    print(f"| | hours of a core | {' | '.join(f'{sum(done[rule]) / 3600:.2f}' for rule in COUNTED)} | |\n")
+    print(f"| | hours, by their clocks | {' | '.join(f'{sum(done[rule]) / 3600:.2f}' for rule in COUNTED)} | |\n")
     print("Where the first two sums are equal, no job that had finished was done again.")
+
+
+def print_newer(clone: Path) -> None:
+    """The cells that have been evaluated since the tables were made, each with its seed."""
+    known = {cell_of(row) for row in arrow.read_table(clone / METRICS)[0].to_pylist()}
+    found = [row for path in sorted(clone.glob(f"{CELLS}/metrics.json")) for row in files.read_json(path)]
+    if newer := [row for row in found if cell_of(row) not in known]:
+        print("\n## Cells that are in no table yet\n\n| seed | attack | defense | ACC | ASR |\n|---|---|---|---|---|")
+    for row in sorted(newer, key=lambda row: (row["seed"], row["attack"], row["defense"])):
+        asr = "–" if row["asr"] is None else f"{100 * row['asr']:.1f}"
+        defense = format_spelling(row["defense"])
+        print(f"| {row['seed']} | `{row['attack']}` | `{defense}` | {100 * row['acc']:.1f} | {asr} |")
 
 
 def read_device(clone: Path) -> tuple[str, str]:
@@ -122,6 +137,7 @@ def main(clone: Path) -> None:
     print_runs(clone)
     for table in sorted((clone / TABLES).glob(f"{STUDY}*.md")):
         print(f"\n{re.sub(r'^#', '##', table.read_text().strip(), flags=re.M)}")
+    print_newer(clone)
 
 
 if __name__ == "__main__":
