@@ -1,5 +1,6 @@
 """What a long study found and took, read from the clone in which it ran: the table that the README leads with; its runs
-and what ended each, whether any finished job was done again, the hours that they took; then its tables as they stand there.
+and what ended each, whether any finished job was done again, how long they took; its tables as they stand there; and
+what has been done since.
 
     python -m benchmarks.cifar10_small CLONE > benchmarks/cifar10_small.md
 """
