@@ -41,7 +41,7 @@ class LoggedRun:
     def row(self) -> str:
         """A line of the table of runs."""
         counts = [str(self.finished[rule]) for rule in COUNTED]
-        ended = "it was through" if self.complete else "killed or interrupted"
+        ended = "it was through" if self.complete else "killed, interrupted or going on"
         return f"| {self.begun:%m-%d %H:%M} | {self.last:%m-%d %H:%M} | {' | '.join(counts)} | {ended} |"
 
 
