@@ -21,10 +21,8 @@ from workflow_scripts.reporting.estimates import Estimate, format_estimate
 
 STUDY = "cifar10_jpeg/cifar10_small"
 TABLES, METRICS = Path("results", "tables"), Path("results", "metrics", f"{STUDY}.parquet")
-CELLS = "results/artifacts/*/*/*/*/*/*"
 ATTACKS = ("badnets", "blended")
 """Those of the README's table."""
-RANDOM = "+selection~random"
 COUNTED = ("train", "implant", "defend", "evaluate")
 """The rules whose jobs take minutes."""
 
@@ -77,7 +75,7 @@ def print_runs(clone: Path) -> None:
 def print_newer(clone: Path) -> None:
     """The cells that have been evaluated since the tables were made, each with its seed."""
     known = {cell_of(row) for row in arrow.read_table(clone / METRICS)[0].to_pylist()}
-    found = [row for path in sorted(clone.glob(f"{CELLS}/metrics.json")) for row in files.read_json(path)]
+    found = [row for path in sorted(clone.glob("results/artifacts/**/metrics.json")) for row in files.read_json(path)]
     if newer := [row for row in found if cell_of(row) not in known]:
         print("\n## Cells that are in no table yet\n\n| seed | attack | defense | ACC | ASR |\n|---|---|---|---|---|")
     for row in sorted(newer, key=lambda row: (row["seed"], row["attack"], row["defense"])):
@@ -104,10 +102,11 @@ def print_lead(clone: Path) -> None:
 
     head = " | ".join(f"`{attack}` | at random | published" for attack in ATTACKS)
     print(f"| defense | no attack: ACC | {head} |\n|{'---|' * (2 + 3 * len(ATTACKS))}")
-    for defense in dict.fromkeys(defense for defense, _, _ in estimates if not defense.endswith(RANDOM)):
+    at_random = {defense: catalog.at_random(defense) or "" for defense, _, _ in estimates}
+    for defense in (defense for defense in at_random if defense not in at_random.values()):
         cells = [f"`{catalog.method_name(defense)}`", format_estimate(estimates[defense, "none", "acc"])]
         for attack in ATTACKS:
-            cells += [show(attack, defense), show(attack, defense + RANDOM), published.get((defense, attack), "–")]
+            cells += [show(attack, defense), show(attack, at_random[defense]), published.get((defense, attack), "–")]
         print(f"| {' | '.join(cells)} |")
     print()
 

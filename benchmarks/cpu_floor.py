@@ -17,7 +17,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from benchmarks.gpu.floor import count_bytes, count_flops
+from benchmarks.gpu.floor import count_bytes_an_image, count_flops
 from benchmarks.gpu.setting import Setting, prepare, time_epochs
 from workflow_scripts.jobs.step import name_device, step
 
@@ -73,8 +73,7 @@ def find_fastest(call: Callable[[], object]) -> float:
 def print_row(setting: Setting, width: int, precision: str, peak: float, bandwidth: float) -> None:
     """The loop's images/s, augmentation and optimizer among it, and the shares of both bounds that these are."""
     model = setting.build(width=width, precision=precision, batch_size=BATCH, epochs=EPOCHS)
-    flops = count_flops(model, setting)
-    moved = (count_bytes(model, setting, 16) - count_bytes(model, setting, 8)) / 8
+    flops, moved = count_flops(model, setting), count_bytes_an_image(model, setting)
     data = setting.train[:IMAGES]
     speed = len(data) / median(time_epochs(model, data, setting.run))
     shares = f"{100 * speed * flops / peak:.0f} % | {100 * speed * moved / bandwidth:.0f} %"

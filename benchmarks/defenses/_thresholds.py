@@ -9,9 +9,15 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from benchmarks.defenses._scene import Scene, with_weights
+from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy
 from workflow_scripts.units.masks import Masks
+
+
+def make_run() -> Run:
+    """Random streams from their start."""
+    return Run("digits", 0)
 
 
 def select_there(module: ModuleType, kind: Any, scene: Scene, masks: Masks) -> Model:

@@ -19,10 +19,10 @@ import torch
 from benchmarks.compare_tsbd import executed
 from benchmarks.defenses._official import load
 from benchmarks.defenses._scene import Scene, find_victim, pruned_row, read_scene, replace_norms, set_scene
-from benchmarks.defenses._thresholds import compare_masks, select_there
+from benchmarks.defenses._thresholds import compare_masks, make_run, select_there
+from workflow_scripts.analyses._logged import read_scores
 from workflow_scripts.common import arrow
 from workflow_scripts.common.images import Images
-from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.anp import AdversarialNeuronPruning
 from workflow_scripts.jobs.step import step
 from workflow_scripts.networks.model import Model
@@ -58,27 +58,21 @@ def main(checkout: str, folder: str, attack: str = "") -> None:
 
 def prune_by_rules(official: "Official", scene: Scene, masks: Masks, validation: Images) -> dict[str, Model]:
     """The victim without what each way to choose a threshold lets fall."""
-    chosen = {"max_drop": METHOD.max_drop, "grid": METHOD.grid, "selection": METHOD.selection}
+    own = prune_fallen(
+        scene.victim, masks, validation, make_run(), max_drop=METHOD.max_drop, grid=METHOD.grid, selection="own"
+    )
     return {
-        "our threshold": prune_fallen(scene.victim, masks, validation, make_run(), **chosen),  # type: ignore[arg-type]
+        "our threshold": own,
         f"threshold {THRESHOLD}": prune(scene.victim, units_below(masks, THRESHOLD)),
         "the lowest ASR on test images": select_there(official.module, official.module.anp, scene, masks),
     }
 
 
-def make_run() -> Run:
-    """Random streams from their start."""
-    return Run("digits", 0)
-
-
 def read_masks(clone: Path, attack: str) -> Masks:
     """Those that the study's cell has learned, with augmentation."""
-    rows = arrow.read_table(find_victim(clone, attack).parent / "anp" / "log.parquet")[0].to_pylist()
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        if row["kind"] == "unit":
-            found.setdefault(row["layer"], []).append(row["score"])
-    return {layer: torch.tensor(scores) for layer, scores in found.items()}
+    units = read_scores(arrow.read_table(find_victim(clone, attack).parent / "anp" / "log.parquet")[0])
+    layers = dict.fromkeys(units.layer.tolist())
+    return {layer: torch.tensor(units.score[units.layer == layer], dtype=torch.float32) for layer in layers}
 
 
 def learn_here(method: AdversarialNeuronPruning, scene: Scene, data: Images) -> Masks:

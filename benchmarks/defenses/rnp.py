@@ -20,9 +20,8 @@ from torch import nn
 from benchmarks.compare_tsbd import executed
 from benchmarks.defenses._official import load
 from benchmarks.defenses._scene import Scene, pruned_row, replace_norms, set_scene, with_weights
-from benchmarks.defenses._thresholds import compare_masks, select_there
+from benchmarks.defenses._thresholds import compare_masks, make_run, select_there
 from workflow_scripts.common.images import Images
-from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.rnp import ReconstructiveNeuronPruning
 from workflow_scripts.jobs.step import step
 from workflow_scripts.networks.model import Model
@@ -60,11 +59,6 @@ def main(checkout: str, folder: str) -> None:
             print(pruned_row(scene, f"{name}, {rule}", model))
     best = select_there(official.module, official.module.rnp, scene, alone)
     print(pruned_row(scene, "official, the lowest ASR on test images", best))
-
-
-def make_run() -> Run:
-    """Random streams from their start."""
-    return Run("digits", 0)
 
 
 class Official:

@@ -62,17 +62,23 @@ def count_bytes(model: Model, setting: Setting, size: int) -> int:
     return traffic.bytes
 
 
+def count_bytes_an_image(model: Model, setting: Setting) -> float:
+    """Those that one more image adds: without what weights move, once a step."""
+    small, large = (count_bytes(model, setting, size) for size in (8, 16))
+    return (large - small) / 8
+
+
 def find_peak(precision: str) -> str:
     """The key in PEAKS of what convolutions are computed in."""
     return "tf32" if precision == "fp32" and torch.backends.cudnn.allow_tf32 else precision
 
 
 def measure(setting: Setting) -> Iterator[Row]:
-    """A row for each precision; what weights move, once a step, is left out of what an image moves."""
+    """A row for each precision."""
     for precision in ("fp32", "bf16"):
         model = setting.build(precision=precision)
-        flops, (small, large) = count_flops(model, setting), (count_bytes(model, setting, size) for size in (8, 16))
-        moved, peak = (large - small) / 8, find_peak(precision)
+        flops, moved = count_flops(model, setting), count_bytes_an_image(model, setting)
+        peak = find_peak(precision)
         yield {
             "precision": precision,
             "GFLOP an image": flops / 1e9,
