@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.first_hour import read_commit
-from workflow_scripts.common import arrow, catalog, files, messages
+from workflow_scripts.common import arrow, files, messages, spellings
 from workflow_scripts.common.cells import cell_of
 from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import Estimate, format_estimate
@@ -102,9 +102,9 @@ def print_lead(clone: Path) -> None:
 
     head = " | ".join(f"`{attack}` | at random | published" for attack in ATTACKS)
     print(f"| defense | no attack: ACC | {head} |\n|{'---|' * (2 + 3 * len(ATTACKS))}")
-    at_random = {defense: catalog.at_random(defense) or "" for defense, _, _ in estimates}
+    at_random = {defense: spellings.at_random(defense) or "" for defense, _, _ in estimates}
     for defense in (defense for defense in at_random if defense not in at_random.values()):
-        cells = [f"`{catalog.method_name(defense)}`", format_estimate(estimates[defense, "none", "acc"])]
+        cells = [f"`{spellings.method_name(defense)}`", format_estimate(estimates[defense, "none", "acc"])]
         for attack in ATTACKS:
             cells += [show(attack, defense), show(attack, at_random[defense]), published.get((defense, attack), "–")]
         print(f"| {' | '.join(cells)} |")

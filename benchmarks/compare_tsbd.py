@@ -24,7 +24,7 @@ import torch
 from scipy.stats import spearmanr
 
 from workflow_scripts.attacks import to_uint8
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.images import Images, stratified_order
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets import renumber
@@ -160,7 +160,7 @@ def halved(data: Images) -> Images:
 def kept_victim(path: Path, published: Images, width: int = 64) -> Model:
     """PreAct-ResNet18 trained on the poisoned images, to be asked and fine-tuned without augmentation."""
     run = Run("cifar10_jpeg", 0)
-    params = catalog.resolve("models", "preact_resnet18", {"models": {"preact_resnet18": RECIPE | {"width": width}}})
+    params = spellings.resolve("models", "preact_resnet18", {"models": {"preact_resnet18": RECIPE | {"width": width}}})
     if not path.exists():
         model = weights.build("preact_resnet18", params, published.format, run)
         fit(model, published, model.recipe, run)

@@ -24,7 +24,7 @@ from benchmarks.settings_rule import (
     mean_losses,
     read_settings,
 )
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.fields import format_value
 
 ARCHITECTURE = "preact_small"
@@ -115,7 +115,7 @@ summit came after a version without it had cut a third of a head at ripples, fro
 
 def main() -> None:
     """Print the tables as Markdown."""
-    stop = catalog.resolve("defenses", "tsbd")["stop_accuracy"]
+    stop = spellings.resolve("defenses", "tsbd")["stop_accuracy"]
     print(describe(*Survey((ARCHITECTURE,), tuple(RATIOS), tuple(CANDIDATES), stop).conduct()))
 
 
@@ -128,7 +128,7 @@ def describe(losses: Sequence[Loss], ended: Sequence[Ended], chosen: Chosen) -> 
 def _candidates(losses: Sequence[Loss]) -> Iterator[str]:
     """A row for each candidate."""
     for defense, (field, values) in CANDIDATES.items():
-        own, best = float(catalog.resolve("defenses", defense)[field]), choose(defense, losses)
+        own, best = float(spellings.resolve("defenses", defense)[field]), choose(defense, losses)
         for value in values:
             worst = max(loss.loss for loss in losses if (loss.defense, loss.value) == (defense, value))
             costs = f"{100 * mean_losses(defense, value, losses)[ARCHITECTURE]:.2f} | {100 * worst:.2f}"

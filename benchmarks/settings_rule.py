@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from workflow_scripts.common import catalog, config
+from workflow_scripts.common import catalog, config, spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets.digits import Digits
@@ -146,7 +146,7 @@ def choose(defense: str, losses: Sequence[Loss]) -> float:
     allowed = list(
         itertools.takewhile(lambda value: max(mean_losses(defense, value, losses).values()) <= TOLERANCE, values)
     )
-    return allowed[-1] if allowed else float(catalog.resolve("defenses", defense)[field])
+    return allowed[-1] if allowed else float(spellings.resolve("defenses", defense)[field])
 
 
 def mean_losses(defense: str, value: float, losses: Sequence[Loss]) -> dict[str, float]:
@@ -182,7 +182,7 @@ def measure_losses(scene: Scene, defense: str, shared: dict[str, float]) -> Iter
     field, values = CANDIDATES[defense]
     for value in values:
         run = Run("digits", scene.seed)
-        params = catalog.resolve("defenses", defense, scene.settings) | shared | {field: value}
+        params = spellings.resolve("defenses", defense, scene.settings) | shared | {field: value}
         arguments = {"victim": scene.victim, "holdout": scene.given, "poisoned_train": scene.published, "run": run}
         arguments["model"] = build_network(scene.architecture, scene.published, scene.settings, run)
         yield Loss(
@@ -208,7 +208,7 @@ def set_scene(architecture: str, seed: int, attack: str) -> Scene:
     drawn = dataset.draw_holdout(train, reserved, run)
     model = build_network(architecture, train, settings, run)
     given = {"train": train, "ratio": RATIOS[attack], "run": run, "model": model}
-    poison = call("attacks", attack, catalog.resolve("attacks", attack, settings), given)
+    poison = call("attacks", attack, spellings.resolve("attacks", attack, settings), given)
     published = train.replace_rows(poison.altered)
     if poison.victim is None:
         fit(model, published, model.recipe, run)
@@ -227,7 +227,7 @@ def call(kind: str, name: str, params: dict[str, Any], given: dict[str, Any]) ->
 
 def build_network(architecture: str, train: Images, settings: dict[str, Any], run: Run) -> Model:
     """The untrained network of the seed."""
-    return weights.build(architecture, catalog.resolve("models", architecture, settings), train.format, run)
+    return weights.build(architecture, spellings.resolve("models", architecture, settings), train.format, run)
 
 
 def describe_unlearning(ended: Sequence[Ended], chosen: Chosen) -> Iterator[str]:

@@ -2,14 +2,16 @@ ANALYSIS = "results/analyses/{analysis}/{dataset}/{attack}/ratio~{ratio}/seed~{s
 
 
 def analysis_files(spelling, cells):
-    """The files of an analysis of these cells: one for each victim, unless it asks for what a defense left."""
-    asks = catalog.describe("analyses", catalog.method_name(spelling)).asks
+    """The files of an analysis of these cells: one for each victim, unless it asks for what a defense left. With
+    `--config partial=true` those that there are."""
+    asks = catalog.describe("analyses", spellings.method_name(spelling)).asks
     chosen = [cell._replace(defense="none") for cell in cells]
     if "defended" in asks:
         chosen = cells
     if "log" in asks:    # of a model that exists already there is none
-        chosen = [c for c in cells if not catalog.describe("defenses", catalog.method_name(c.defense)).traits["stands_for"]]
-    return [ANALYSIS.format(analysis=spelling, **cell._asdict()) for cell in dict.fromkeys(chosen)]
+        chosen = [c for c in cells if not catalog.describe("defenses", spellings.method_name(c.defense)).traits["stands_for"]]
+    found = [ANALYSIS.format(analysis=spelling, **cell._asdict()) for cell in dict.fromkeys(chosen)]
+    return [path for path in found if not CONFIG.partial or exists(path)]
 
 
 rule analyze:

@@ -1,5 +1,5 @@
-DATA_POISON = spelling_pattern("attacks", lambda name: not catalog.is_implant(name))
-IMPLANT = spelling_pattern("attacks", catalog.is_implant)
+DATA_POISON = spelling_pattern("attacks", lambda name: not spellings.is_implant(name))
+IMPLANT = spelling_pattern("attacks", spellings.is_implant)
 
 
 rule poison:

@@ -2,7 +2,7 @@
 
 from snakemake.exceptions import WorkflowError
 from snakemake.executors.touch import Executor as Touch
-from workflow_scripts.common import catalog, config as configuration, studies
+from workflow_scripts.common import catalog, config as configuration, spellings, studies
 from workflow_scripts.common.arguments import STEPS
 from workflow_scripts.common.documents import read_yaml
 from workflow_scripts.common.errors import UserError
@@ -42,13 +42,13 @@ if workflow.is_main_process and not workflow.nodes and (places := gpus.count_pla
 
 def attackers_file(w, file):
     """An attacker's file: beside the model where the attack controls its training."""
-    step, folder = ("implant", VICTIM) if catalog.is_implant(w.attack) else ("poison", ATTACK)
+    step, folder = ("implant", VICTIM) if spellings.is_implant(w.attack) else ("poison", ATTACK)
     return Kept.of(step, f"{folder}/{file}", w)
 
 
 def victim(w, **changed):
     """The victim of these wildcards but for what is changed."""
-    step = "implant" if catalog.is_implant(changed.get("attack", w.attack)) else "train"
+    step = "implant" if spellings.is_implant(changed.get("attack", w.attack)) else "train"
     return Kept.of(step, VICTIM + "/victim.safetensors", w, **changed)
 
 
@@ -62,19 +62,19 @@ def clean_victim(w, own):
 
 def retrained(w):
     """What ordinary training makes of the published images: of a data poison, the victim itself."""
-    return Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if catalog.is_implant(w.attack) else victim(w)
+    return Kept.of("train", VICTIM + "/retrained/victim.safetensors", w) if spellings.is_implant(w.attack) else victim(w)
 
 
 def evaluated_model(w):
     """The model of a cell: what its defense saved, or the one that it stands for."""
-    stands_for = catalog.describe("defenses", catalog.method_name(w.defense)).traits["stands_for"]
+    stands_for = catalog.describe("defenses", spellings.method_name(w.defense)).traits["stands_for"]
     return KEPT[stands_for](w, {})[0] if stands_for else Kept.of("defend", DEFENSE + "/model.safetensors", w)
 
 
 def auxiliary(w, spelling, **changed):
     """An auxiliary of these wildcards but for what is changed: beside what the attacker published, if that is what it
     is trained on."""
-    described = catalog.describe("auxiliaries", catalog.method_name(spelling))
+    described = catalog.describe("auxiliaries", spellings.method_name(spelling))
     folder = POISONED_AUXILIARY if "poisoned_train" in described.asks else AUXILIARY
     seed = {"seed": "0"} if described.traits["seedless"] else {}
     return Kept.of("train_auxiliary", folder + "/model.safetensors", w, auxiliary=spelling, **seed, **changed)

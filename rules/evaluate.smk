@@ -13,11 +13,20 @@ def files_of_cells(path):
 
 @functools.cache
 def costs_behind(cell):
-    """Where the costs stand of what is behind a cell, by the column that they are the sum of."""
-    poison = [] if catalog.is_implant(cell.attack) else [costs_of(attackers_file(cell, "poison.parquet"))]
-    others = [file for file in artifacts_behind([cell]).values() if file.step in ("train_auxiliary", "detect")]
-    return {"poisoning_seconds": poison, "training_seconds": [costs_of(victim(cell))],
-            "auxiliary_seconds": [costs_of(file) for file in others]}
+    """Where the costs stand of what is behind a cell, by the column that they are the sum of: what the attacker alone
+    asks for is of the poisoning."""
+    attackers = attackers_file(cell, "poison.parquet")
+    own = {} if spellings.is_implant(cell.attack) else {attackers.path: attackers}
+    defenders = trained_behind([metrics_file(cell)], but=("poison", "implant"))
+    others = {path: file for path, file in trained_behind([attackers]).items() if path not in defenders}
+    return {"poisoning_seconds": [costs_of(file) for file in (own | others).values()],
+            "training_seconds": [costs_of(victim(cell))],
+            "auxiliary_seconds": [costs_of(file) for file in defenders.values()]}
+
+
+def trained_behind(files, but=()):
+    """The auxiliaries and the detectors behind these files, but for what steps of these names alone ask for."""
+    return {path: file for path, file in files_behind(files, but).items() if file.step in ("train_auxiliary", "detect")}
 
 
 def costs_of(file):
@@ -27,12 +36,12 @@ def costs_of(file):
 
 def defenses_of(cells):
     """The defenses of these cells, whose classes say what `collect` reads them against."""
-    return {("defenses", catalog.method_name(cell.defense)) for cell in cells}
+    return {("defenses", spellings.method_name(cell.defense)) for cell in cells}
 
 
 def metrics_of(cell):
     """Where the rows of a cell stand."""
-    return f"{DEFENSE}/metrics.json".format(**cell._asdict())
+    return metrics_file(cell).path
 
 
 rule evaluate:

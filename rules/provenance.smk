@@ -8,7 +8,7 @@ from workflow_scripts.common import files, fingerprint, sources
 def spelling_pattern(kind, chosen=lambda name: True):
     """The spellings of a kind's methods, as a regular expression."""
     names = "|".join(filter(chosen, catalog.list_methods(kind)))
-    return catalog.SPELLING.replace("[a-z0-9_]+", f"({names})", 1)
+    return spellings.SPELLING.replace("[a-z0-9_]+", f"({names})", 1)
 
 
 wildcard_constraints:
@@ -54,15 +54,26 @@ def growing_resources(megabytes, minutes):
     return {"mem_mb": lambda w, attempt: megabytes * attempt, "runtime": lambda w, attempt: of_job(w) * attempt}
 
 
-def artifacts_behind(cells):
-    """Every artifact behind these cells, by its path, with the step and the wildcards that it is made of."""
-    found = {}
-    todo = [Kept.of("evaluate", DEFENSE + "/metrics.json", cell) for cell in cells]
+def metrics_file(cell):
+    """The rows of a cell."""
+    return Kept.of("evaluate", DEFENSE + "/metrics.json", cell)
+
+
+def files_behind(files, but=()):
+    """Every artifact behind these, themselves among them, by its path, with the step and the wildcards that it is made
+    of, but for what steps of these names alone ask for."""
+    found, todo = {}, list(files)
     while todo:
         if (file := todo.pop()).path not in found:
             found[file.path] = file
-            todo += [part for need in PLAN.needs(file.step, file.wildcards) for part in files_of(need, file.wildcards)]
+            asked = PLAN.needs(file.step, file.wildcards) if file.step not in but else ()
+            todo += [part for need in asked for part in files_of(need, file.wildcards)]
     return found
+
+
+def artifacts_behind(cells):
+    """Every artifact behind these cells."""
+    return files_behind(map(metrics_file, cells))
 
 
 def provenance(cells):

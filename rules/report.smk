@@ -20,17 +20,32 @@ def set_otherwise(w):
     return PLAN.set_otherwise(study) if table.kind == "reported" else {}
 
 
-def figure_inputs(w):
-    """The costs, the published numbers and the analyses that the figure's signature names, over the study's victims (some figures: at its first seed)."""
-    figure, cells = catalog.describe("figures", catalog.method_name(w.figure)), all_studies()[w.study].cells
+def describe_figure(spelling):
+    """What its source says of a figure."""
+    return catalog.describe("figures", spellings.method_name(spelling))
+
+
+def analyses_of_figure(figure, cells):
+    """The files of the analyses that the figure's signature names, over these cells' victims (some figures: at the first seed)."""
     if figure.traits.get("first_seed"):
         first = {}
         for cell in cells:
             first.setdefault(cell._replace(seed=""), cell)
         cells = list(first.values())
-    files = {"published": PUBLISHED, "costs": f"results/costs/{w.study}.parquet"}
-    analyses = {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
-    return {name: path for name, path in files.items() if name in figure.asks} | analyses
+    return {name: analysis_files(name, cells) for name in figure.asks if name in catalog.list_methods("analyses")}
+
+
+def figure_inputs(w):
+    """The costs, the published numbers and the analyses that the figure's signature names."""
+    figure, files = describe_figure(w.figure), {"published": PUBLISHED, "costs": f"results/costs/{w.study}.parquet"}
+    named = {name: path for name, path in files.items() if name in figure.asks}
+    return named | analyses_of_figure(figure, all_studies()[w.study].cells)
+
+
+def figures_shown(study):
+    """The figures of a study: all, or with `--config partial=true` those that there is something for."""
+    there = not CONFIG.partial or any(exists(metrics_of(cell)) for cell in study.cells)
+    return [figure for figure in study.figures if there and all(analyses_of_figure(describe_figure(figure), study.cells).values())]
 
 
 rule tabulate:
@@ -48,8 +63,8 @@ rule plot:
     output: png="results/figures/{study}_{figure}.png", pdf="results/figures/{study}_{figure}.pdf"
     log: LOGS + "/plot/{study}_{figure}.log"
     params: study=lambda w: all_studies()[w.study].as_json(),
-            options=lambda w: catalog.resolve("figures", w.figure),
-            code=lambda w: fingerprint.of_step("plot", ("figures", catalog.method_name(w.figure)))
+            options=lambda w: spellings.resolve("figures", w.figure),
+            code=lambda w: fingerprint.of_step("plot", ("figures", spellings.method_name(w.figure)))
     script: "../workflow_scripts/plot.py"
 
 
@@ -61,5 +76,5 @@ def all_results(w):
         yield from map(metrics_of, cells_shown(name))
         for table in study.tables:
             yield from (f"results/tables/{table.stem(name)}.{end}" for end in ("parquet", "csv", "md", "tex"))
-        yield from (f"results/figures/{name}_{figure}.{end}" for figure in study.figures for end in ("png", "pdf"))
+        yield from (f"results/figures/{name}_{figure}.{end}" for figure in figures_shown(study) for end in ("png", "pdf"))
         yield from (path for analysis in study.analyses for path in analysis_files(analysis, study.cells))

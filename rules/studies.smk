@@ -25,8 +25,8 @@ def missing_behind(cells):
 @functools.cache
 def missing_pictures(dataset, attack):
     """What is not on disk of the pictures that an attack mixes in on this dataset."""
-    fields = catalog.resolve("attacks", attack, CONFIG.settings_of(dataset))
-    return _pictures.find_missing(catalog.describe("attacks", catalog.method_name(attack)).traits, fields)
+    fields = spellings.resolve("attacks", attack, CONFIG.settings_of(dataset))
+    return _pictures.find_missing(catalog.describe("attacks", spellings.method_name(attack)).traits, fields)
 
 
 @functools.cache

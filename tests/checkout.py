@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from workflow_scripts.auxiliaries._folders import FILES
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.config import Config
 from workflow_scripts.datasets._download import Published
 
@@ -68,7 +68,7 @@ def pretend(folder: Path, config: Config) -> None:
             (folder / loader.folder / part).mkdir(parents=True, exist_ok=True)
     for name in catalog.list_methods("auxiliaries"):
         if catalog.describe("auxiliaries", name).traits.get("hub"):
-            fields = catalog.resolve("auxiliaries", name)
+            fields = spellings.resolve("auxiliaries", name)
             (folder / fields["folder"]).mkdir(parents=True)
             for file in FILES[fields["library"]]:
                 (folder / fields["folder"] / file.replace("*", "a")).touch()

@@ -15,7 +15,7 @@ import torch
 import yaml
 from checkout import HERE, copy_of_checkout, snakemake
 
-from workflow_scripts.common import catalog, config
+from workflow_scripts.common import catalog, config, spellings
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.scores import Scores
@@ -66,7 +66,7 @@ def no_sums(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def untrained(digits: tuple[Images, Images]) -> Callable[[], Model]:
     """Makes the small network, the same each time."""
-    params = catalog.resolve("models", "preact_small", {"models": {"preact_small": {**SMALL, "width": 8}}})
+    params = spellings.resolve("models", "preact_small", {"models": {"preact_small": {**SMALL, "width": 8}}})
     return lambda: weights.build("preact_small", params, digits[0].format, Run("digits", 0))
 
 
@@ -97,7 +97,7 @@ SMALL_ENOUGH: dict[str, dict[str, Any]] = {
 def tiny(name: str, form: ImageFormat, **fields: Any) -> Model:
     """An untrained model of the catalog as digits have it, but for these fields, for images of this format."""
     below = Extractor(tiny("preact_small", form)) if catalog.describe("models", name).asks else None
-    params = catalog.resolve("models", name, TINY) | SMALL_ENOUGH.get(name, {}) | fields
+    params = spellings.resolve("models", name, TINY) | SMALL_ENOUGH.get(name, {}) | fields
     return weights.build(name, params, form, Run("digits", 0), below)
 
 
@@ -153,7 +153,7 @@ def hand(digits: tuple[Images, Images], untrained: Callable[[], Model], victim: 
 
 def has_features(auxiliary: str) -> bool:
     """Whether an auxiliary is a classifier, on whose features something may stand."""
-    backbone = catalog.resolve("auxiliaries", auxiliary)["backbone"]
+    backbone = spellings.resolve("auxiliaries", auxiliary)["backbone"]
     return bool(catalog.describe("models", backbone).traits["classifies"])
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from synthetic import SYNTHETIC
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import arrow, catalog, config
+from workflow_scripts.common import arrow, catalog, config, spellings
 from workflow_scripts.common.cells import Cell, Study, Table
 from workflow_scripts.common.grid import expand_grid
 from workflow_scripts.common.studies import add_implied_cells
@@ -56,7 +56,7 @@ def write_metrics(study: Study, folder: Path, value: Value) -> str:
         plain = {"acc": 0.95, "asr": 0.5, "ra": 0.4, "der": 0.6, "checks": [], "protocol": "default"}
         if cell.attack == "none":
             plain |= {"asr": None, "ra": None, "der": None}
-        control = catalog.is_control(cell.defense)
+        control = spellings.is_control(cell.defense)
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed), "control": control}
         rows.append({**axes, **plain, **value(cell)})
     path = folder / "metrics.parquet"
@@ -68,7 +68,7 @@ def write_costs(study: Study, folder: Path) -> str:
     """The study's costs: a second more for each defense, none where it stands for a model that is there."""
     names, rows = list(dict.fromkeys(cell.defense for cell in study.cells)), []
     for cell in add_implied_cells(study.cells):
-        there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
+        there = catalog.describe("defenses", spellings.method_name(cell.defense)).traits["stands_for"]
         spent = {"seconds": 0.0 if there else 2.0 + names.index(cell.defense), "peak_memory_mb": 300.0}
         spent |= {"poisoning_seconds": 0.1, "training_seconds": 4.0, "auxiliary_seconds": 0.0}
         spent |= {"forward_passes": 4000, "backward_passes": 2000}

@@ -15,10 +15,12 @@ from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.commits import read_rows_at
 from workflow_scripts.evaluation.costs import COSTS
-from workflow_scripts.evaluation.history import find_moved
+from workflow_scripts.evaluation.history import find_moved, find_step
 from workflow_scripts.reporting.moved import to_markdown
 
 CODE = {"digits/test.parquet": "a", "digits/m/victim.safetensors": "b", "digits/m/ft/model.safetensors": "c"}
+EXTRACTOR = "digits/auxiliaries/simclr/seed~0/model.safetensors"
+CODE[EXTRACTOR] = "d"
 
 
 def row(defense: str, **changed: Any) -> Row:
@@ -48,6 +50,7 @@ BEFORE = [row("none"), row("ft")]
         ([row("none"), row("ft", asr=0.25, digests={"digits/test.parquet": "1"})], {"data": "digits/test.parquet"}),
         ([row("none"), row("ft", asr=0.25, versions='{"torch": "2.10"}')], {"versions": "torch 2.9 → 2.10"}),
         ([row("none"), row("ft", asr=0.25, device="H200")], {"versions": "cpu → H200"}),
+        ([row("none"), row("ft", asr=0.25, code={EXTRACTOR: "x"})], {"code": "train_auxiliary"}),
     ],
 )
 def test_a_number_that_moved_is_listed_with_what_changed(after: list[Row], reason: dict[str, str]) -> None:
@@ -56,6 +59,13 @@ def test_a_number_that_moved_is_listed_with_what_changed(after: list[Row], reaso
     assert {key: moved[key] for key in ("settings", "code", "data", "versions") if moved[key]} == reason
     text = to_markdown("HEAD~1", [moved], 2, 0, 0)
     assert "−25.00" in text and all(value in text for value in reason.values())
+
+
+def test_ordinary_training_is_what_the_der_of_a_defense_in_training_refers_to() -> None:
+    before, after = (row("plain", code={"digits/m/victim.safetensors": code}) for code in ("b", "x"))
+    (moved,) = find_moved([row("none"), before, row("abl")], [row("none"), after, row("abl", der=0.7)])
+    assert (moved["metric"], moved["code"]) == ("der", "train")
+    assert find_step("digits/wanet/m/victim.safetensors", "wanet") == "implant"
 
 
 def test_what_did_not_move_is_not_listed() -> None:
@@ -67,12 +77,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     """A clone in which DVC keeps results/; the function writes metrics there and commits them."""
     monkeypatch.chdir(tmp_path)
 
-    def commit(asr: float) -> None:
+    def commit(asr: float, without: tuple[str, ...] = ()) -> None:
         for kind, schema in (("metrics", SCHEMA), ("costs", COSTS)):
             Path("results", kind).mkdir(parents=True, exist_ok=True)
             rows = [{**one, "asr": asr, "checks": []} for one in BEFORE]
             table = pa.Table.from_pylist([{key: one.get(key) for key in schema.names} for one in rows], schema)
-            pq.write_table(table, f"results/{kind}/tiny.parquet")
+            lacking = [key for key in without if key in table.column_names]
+            pq.write_table(table.drop_columns(lacking), f"results/{kind}/tiny.parquet")
         call(tmp_path, "dvc", "add", "-q", "results/metrics", "results/costs")
         call(tmp_path, "git", "add", "-A")
         call(tmp_path, "git", "commit", "-qm", "a")
@@ -88,6 +99,15 @@ def test_another_commits_numbers_come_out_of_dvc(repository: Callable[..., None]
     repository(asr=0.75)
     assert {one["asr"] for one in read_rows_at("HEAD~1", *paths)} == {0.5}
     assert {one["asr"] for one in read_rows_at("HEAD", *paths)} == {0.75}
-    for commit, name in (("HEAD~9", paths[0]), ("HEAD", "results/metrics/other.parquet")):
-        with pytest.raises(UserError, match="cannot be had: .*; name another by --config commit"):
-            read_rows_at(commit, name, paths[1])
+    assert read_rows_at("HEAD", "results/metrics/other.parquet", "results/costs/other.parquet") == []
+    with pytest.raises(UserError, match="cannot be had: .*; name another by --config commit"):
+        read_rows_at("HEAD~9", *paths)
+
+
+def test_columns_that_came_later_are_not_asked_for(repository: Callable[..., None]) -> None:
+    paths = "results/metrics/tiny.parquet", "results/costs/tiny.parquet"
+    repository(asr=0.5, without=("trigger_ssim", "seconds"))
+    assert {one["asr"] for one in read_rows_at("HEAD", *paths)} == {0.5}
+    repository(asr=0.5, without=("asr",))
+    with pytest.raises(UserError, match="of the commit HEAD: not .* column asr is missing.*; name another"):
+        read_rows_at("HEAD", *paths)

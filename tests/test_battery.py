@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import Hand, has_features, poisoned, quick, tiny
 
-from workflow_scripts.common import catalog, config
+from workflow_scripts.common import catalog, config, spellings
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.grid import expand_grid
 from workflow_scripts.common.images import Images
@@ -52,7 +52,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
 
 def is_refused(model: str, defense: str) -> bool:
     """Whether a network of this architecture lacks what the defense needs."""
-    return bool(set(catalog.find_needs(defense)) & set(catalog.describe("models", model).traits["lacks"]))
+    return bool(set(spellings.find_needs(defense)) & set(catalog.describe("models", model).traits["lacks"]))
 
 
 PAIRS = [

@@ -16,7 +16,7 @@ from PIL import Image
 from workflow_scripts.attacks import _pictures
 from workflow_scripts.attacks._pictures import find_missing
 from workflow_scripts.attacks.blended import Blended
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.decoding import Background, decode
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.run import Run
@@ -242,7 +242,7 @@ def test_a_picture_that_is_not_there_is_said(pictures: Path, name: str, message:
 def test_a_picture_is_asked_for_before_a_run(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         traits = catalog.describe("attacks", "blended").traits
-        return find_missing(traits, catalog.resolve("attacks", f"blended+picture~{name}"))
+        return find_missing(traits, spellings.resolve("attacks", f"blended+picture~{name}"))
 
     assert missing("drawn") == missing("kitty") == find_missing({}, {}) == ""
     assert "of which there is no image" in missing("cat") and "broken.png is no image" in missing("broken")

@@ -11,7 +11,7 @@ import torch
 from conftest import poisoned, secret
 from torch import nn
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -206,7 +206,7 @@ def test_a_stage_that_is_not_there_is_named(untrained: Callable[[], Model]) -> N
 
 def test_normalization_is_added_where_none_follows(digits: tuple[Images, Images], run: Run) -> None:
     for last_norm, stage, added in ((True, 3, False), (False, 2, False), (False, 3, True)):
-        params = catalog.resolve("models", f"preact_small+width~8+last_norm~{str(last_norm).lower()}")
+        params = spellings.resolve("models", f"preact_small+width~8+last_norm~{str(last_norm).lower()}")
         model = weights.build("preact_small", params, digits[0].format, run)
         model.wrap(Filtered(stage=stage))
         assert hasattr(getattr(model.network, f"layer{stage}"), "norm") == added

@@ -12,7 +12,7 @@ from conftest import has_features
 from layouts import write_cifar, write_gtsrb, write_image, write_imagenette, write_parquet, write_tiny
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from workflow_scripts.common import catalog, config
+from workflow_scripts.common import catalog, config, spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets import Dataset
@@ -76,9 +76,9 @@ def test_an_auxiliary_trains_on_every_dataset(
     auxiliary: str, name: str, images_of: Callable[[str], Images], no_sums: None, run: Run
 ) -> None:
     images, settings, asks = images_of(name), CONFIG.settings_of(SETS[name][0]), ("auxiliaries", auxiliary)
-    chosen = catalog.resolve(*asks, settings)
+    chosen = spellings.resolve(*asks, settings)
     chosen |= {key: value for key, value in SHORT.items() if key in chosen}
-    network = catalog.resolve("models", chosen["backbone"], settings) | SHORT
+    network = spellings.resolve("models", chosen["backbone"], settings) | SHORT
     untrained, model = (weights.build(chosen["backbone"], network, images.format, run) for _ in range(2))
     attack = catalog.make("attacks", "badnets", {})
     published = images.replace_rows(attack(train=images, ratio=0.5, run=run).altered)
@@ -96,7 +96,7 @@ def test_messages_can_be_written_into_every_dataset(
     name: str, images_of: Callable[[str], Images], no_sums: None, run: Run
 ) -> None:
     images = images_of(name)
-    params = catalog.resolve("models", "stego", CONFIG.settings_of(SETS[name][0])) | {"bits": 4, "width": 4}
+    params = spellings.resolve("models", "stego", CONFIG.settings_of(SETS[name][0])) | {"bits": 4, "width": 4}
     model = weights.build("stego", params, images.format, run)
     encoder = catalog.make("auxiliaries", "stego_encoder", {"steps": 2, "batch_size": 8})(
         train=images, model=model, run=run

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from checkout import HERE, TINY, copy_of_checkout, snakemake
 
-from workflow_scripts.common import catalog, config, fingerprint
+from workflow_scripts.common import config, fingerprint, spellings
 from workflow_scripts.common.arguments import STEPS
 from workflow_scripts.common.fingerprint import PLANNING, find_reachable
 from workflow_scripts.common.plan import Planner, Wildcards
@@ -101,7 +101,7 @@ def covered(record: dict[str, Any], planner: Planner) -> frozenset[fingerprint.D
     step, wildcards = STEP_OF_RULE.get(record["rule"], record["rule"]), record["wildcards"]
     if step in STEPS:
         return find_reachable(planner.code(step, Wildcards(**wildcards)))
-    methods = [("figures", catalog.method_name(wildcards["figure"]))] if step == "plot" else []
+    methods = [("figures", spellings.method_name(wildcards["figure"]))] if step == "plot" else []
     return find_reachable(frozenset(fingerprint.find_roots(step, *methods)))
 
 

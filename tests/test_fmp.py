@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.fmp import AnnealedRecipe, FeatureMapPruning
@@ -146,7 +146,7 @@ def test_the_loss_decides_between_equal_accuracies_only() -> None:
 
 @pytest.mark.parametrize("faithful", [False, True])
 def test_75_maps_of_the_paper_s_network_go(faithful: bool, digits: tuple[Images, Images], run: Run) -> None:
-    params = catalog.resolve("models", "preact_resnet18", {})
+    params = spellings.resolve("models", "preact_resnet18", {})
     model = weights.build("preact_resnet18", params, digits[0].format, run)
     FeatureMapPruning(faithful=faithful).prune(model, drawn(model), run)
     pruned = [(row["layer"], row["unit"]) for row in run.rows if row["pruned"]]

@@ -55,6 +55,13 @@ def test_every_gpu_is_filled_before_one_is_shared() -> None:
         place.__exit__(None, None, None)
 
 
+def test_anybody_may_wait_for_a_place(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    with hold_gpu(1):
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o444}
+    os.umask(before)
+
+
 def test_a_killed_job_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "0")
     job = subprocess.Popen([sys.executable, "-c", HOLD], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

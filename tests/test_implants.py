@@ -13,13 +13,13 @@ from workflow_scripts.attacks._generators import EncoderDecoder, InputAwareTrigg
 from workflow_scripts.attacks._implants import Implant, draw_others, find_roles
 from workflow_scripts.attacks.bpp import Bpp, nearest
 from workflow_scripts.attacks.input_aware import put_on_batch
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 
-IMPLANTS = [name for name in catalog.list_methods("attacks") if catalog.is_implant(name)]
+IMPLANTS = [name for name in catalog.list_methods("attacks") if spellings.is_implant(name)]
 SIZE = 32
 """Images in a batch of the small network's recipe."""
 Untrained = Callable[[], Model]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import SMALL, secret
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.mcr import ModeConnectivityRepair
@@ -54,7 +54,7 @@ def test_a_saved_curve_answers_as_before_at_every_place(
     defended: Model, digits: tuple[Images, Images], tmp_path: Path, run: Run
 ) -> None:
     weights.save(tmp_path / "model.safetensors", defended, {"notes": {}})
-    params = catalog.resolve("models", "preact_small", {"models": {"preact_small": {**SMALL, "width": 8}}})
+    params = spellings.resolve("models", "preact_small", {"models": {"preact_small": {**SMALL, "width": 8}}})
     loaded = weights.load(tmp_path / "model.safetensors", "preact_small", params, torch.device("cpu"))
     assert torch.equal(logits(loaded, digits[1].images), logits(defended, digits[1].images))
     tables = [prediction_table(copy.deepcopy(model), digits[1], secret(digits[1]), run) for model in (defended, loaded)]

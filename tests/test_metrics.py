@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.common import catalog, files
+from workflow_scripts.common import files, spellings
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat
 from workflow_scripts.common.visibility import structural_similarity, trigger_visibility
@@ -208,6 +208,17 @@ def test_only_what_was_written_since_its_cell_is_hashed_again(tmp_path: Path) ->
         refuse_stale([{**row, "digests": {"model": "another"}}], {}, {"model": written - 1}, str(tmp_path))
 
 
+def test_a_cell_made_of_other_files_than_its_neighbors_is_stale(tmp_path: Path) -> None:
+    """Whichever of the two is read last."""
+    old, new = ({"made": {"truth": by}, "digests": {"truth": by}} for by in ("old", "new"))
+    for rows in ([old, new], [new, old]):
+        with pytest.raises(UserError, match="truth is stale"):
+            refuse_stale([{**row, "digests": {}} for row in rows], {"truth": "new"}, {}, str(tmp_path))
+        with pytest.raises(UserError, match="truth is stale"):
+            refuse_stale([{**row, "made": {}} for row in rows], {}, {"truth": 0.0}, str(tmp_path))
+    refuse_stale([new, new], {"truth": "new"}, {"truth": 0.0}, str(tmp_path))
+
+
 def test_pruning_is_held_against_itself_at_random_over_seeds() -> None:
     def verdict(*ders: tuple[float, float], share: float = 0.1) -> bool:
         pairs = [(row(0.95, 0.0, pruned_share=share, der=own), row(0.9, 0.5, der=other)) for own, other in ders]
@@ -221,6 +232,6 @@ def test_pruning_is_held_against_itself_at_random_over_seeds() -> None:
 
 
 def test_a_defense_and_itself_at_random() -> None:
-    assert catalog.at_random("tsbd+n~0.3") == "tsbd+n~0.3+selection~random" and catalog.at_random("ft") is None
-    assert catalog.is_control("clp+selection~random") and not catalog.is_control("clp+u~2.0")
-    assert catalog.at_random("clp+selection~random") is None
+    assert spellings.at_random("tsbd+n~0.3") == "tsbd+n~0.3+selection~random" and spellings.at_random("ft") is None
+    assert spellings.is_control("clp+selection~random") and not spellings.is_control("clp+u~2.0")
+    assert spellings.at_random("clp+selection~random") is None

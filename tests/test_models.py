@@ -15,7 +15,7 @@ import torchvision
 from conftest import Hand, poisoned, secret, tiny
 from torch import nn
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
@@ -114,7 +114,7 @@ def count_weights(spelling: str, channels: int = 3) -> int:
 
 def described(spelling: str, channels: int = 3) -> nn.Module:
     """The network of a model at its full size, whose weights have shapes and no values."""
-    architecture = catalog.make("models", catalog.method_name(spelling), catalog.resolve("models", spelling))
+    architecture = catalog.make("models", spellings.method_name(spelling), spellings.resolve("models", spelling))
     with torch.device("meta"):
         network: nn.Module = architecture.build(channels, 10, (32, 32))
     return network
@@ -192,7 +192,7 @@ def test_dropout_draws_from_the_streams_of_the_seed(digits: tuple[Images, Images
 )
 def test_a_network_that_timm_does_not_have_is_refused_before_the_run(spelling: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
-        catalog.resolve("models", spelling)
+        spellings.resolve("models", spelling)
     assert "\n" not in str(error.value)
 
 

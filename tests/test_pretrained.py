@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from workflow_scripts.auxiliaries.pretrained import Pretrained
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
@@ -41,7 +41,7 @@ def test_pretrained_encoders_see_no_image_and_say_where_they_come_from(
 
 
 def untrained_encoder(form: ImageFormat) -> Model:
-    return weights.build("encoder", catalog.resolve("models", "encoder"), form, Run("digits", 0))
+    return weights.build("encoder", spellings.resolve("models", "encoder"), form, Run("digits", 0))
 
 
 def saved_timm(folder: Path) -> Saved:
@@ -151,7 +151,7 @@ def test_a_probe_learns_on_an_encoder(digits: tuple[Images, Images], tmp_path: P
     auxiliary, _ = saved_open_clip(tmp_path / "folder")
     model = auxiliary(untrained_encoder(digits[0].format), Run("digits", 0))
     changed = {"hidden": (64,), "epochs": 60, "weight_decay": 0.0, "batch_size": 32}
-    params = {**catalog.resolve("models", "probe"), **changed}
+    params = {**spellings.resolve("models", "probe"), **changed}
     probe = weights.build("probe", params, digits[0].format, Run("digits", 0), Extractor(model))
     fit(probe, digits[0], probe.recipe, Run("digits", 0))
     assert accuracy(probe, digits[1]) > 0.4

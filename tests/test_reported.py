@@ -11,10 +11,10 @@ import pytest
 from made_up import CONFIG, made_up_study, write_metrics
 
 from workflow_scripts.common import config
-from workflow_scripts.common.catalog import SPELLING
 from workflow_scripts.common.cells import Cell, Study, Table
 from workflow_scripts.common.plan import Planner
 from workflow_scripts.common.source import ROOT
+from workflow_scripts.common.spellings import SPELLING
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.reporting import reported
 from workflow_scripts.reporting.comparison import compare

@@ -9,7 +9,7 @@ import pytest
 from made_up import made_up_study, write_metrics
 
 from workflow_scripts.common.cells import Cell, Study, Table
-from workflow_scripts.evaluation.averages import average_by_seed, common_places
+from workflow_scripts.evaluation.averages import Average, average_cells, common_places
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import name_rows
 from workflow_scripts.evaluation.summary import summarize
@@ -94,9 +94,20 @@ def test_averages_count_the_same_cells_in_every_column(metrics: str) -> None:
     found = cells_of(made_up_study(), metrics)
     assert found["badnets", "ft", "asr"].estimate.mean == pytest.approx(0.2)
     average = found[AVERAGE, "ft", "asr"]
-    # seeds: (.1 + .5) / 2, (.2 + .3) / 2, .3: the cell that did not implant is out
-    assert average.estimate.mean == pytest.approx((0.3 + 0.25 + 0.3) / 3) and (average.counted, average.cells) == (5, 5)
-    assert found[AVERAGE, "ft", "acc"].estimate.mean == pytest.approx((0.96 + 0.965 + 0.97) / 3)
+    # the cell that did not implant is out; what the seeds differ by is then that one of them lacks SIG
+    assert average.estimate.mean == pytest.approx((0.1 + 0.5 + 0.2 + 0.3 + 0.3) / 5)
+    assert (average.counted, average.cells, average.estimate.interval(0, 1)) == (5, 5, None)
+    assert found[AVERAGE, "ft", "acc"].estimate.mean == pytest.approx((0.95 + 0.97 + 0.96 + 0.97 + 0.97) / 5)
+
+
+def test_an_average_has_a_range_over_seeds_where_they_have_the_same_attacks(tmp_path: Path) -> None:
+    asr = {"badnets": 0.0, "sig": 0.9}
+
+    def value(cell: Cell) -> dict[str, Any]:
+        return {} if cell.attack == "none" else {"asr": asr[cell.attack] + int(cell.seed) / 100}
+
+    found = cells_of(made_up_study(), write_metrics(made_up_study(), tmp_path, value))
+    assert found[AVERAGE, "ft", "asr"].estimate.interval(0, 1) == pytest.approx((0.45, 0.47))
 
 
 def test_nothing_is_gained_by_diverging_on_the_hardest_attack(tmp_path: Path) -> None:
@@ -106,18 +117,19 @@ def test_nothing_is_gained_by_diverging_on_the_hardest_attack(tmp_path: Path) ->
 
     path = write_metrics(made_up_study(), tmp_path, diverged)
     texts = written(made_up_study(), path, tmp_path)
-    assert "– (4 of 5)" in texts["md"] and "95.8 [94.5–98]" in texts["md"], "the others keep their average"
+    assert "– (4 of 5)" in texts["md"] and "95.4 " in texts["md"], "the others keep their average"
+    assert "Where seeds have not the same attacks, an average has no range" in texts["md"]
     assert "Averages are over badnets (seeds 0 to 2), sig (seeds 0 to 1), the 5 cells that" in texts["md"]
     summary = summarize(made_up_study(), pq.read_table(path).to_pylist())
-    assert summary["ft"]["asr"] is None and summary["none"]["asr"] == pytest.approx(95.83)
+    assert summary["ft"]["asr"] is None and summary["none"]["asr"] == pytest.approx(95.4)
 
 
 def test_what_one_column_has_not_implanted_no_column_counts() -> None:
     rows: list[Row] = [{"attack": a, "seed": 0, "asr": 0.5, "checks": []} for a in ("badnets", "wanet", "none")]
     elsewhere = {"attack": "wanet", "seed": 0, "asr": 0.1, "checks": ["not_implanted"]}
     assert common_places([*rows, elsewhere]) == [("badnets", 0)]
-    assert average_by_seed(rows, "asr", [("badnets", 0), ("sig", 0)]) == ({}, 1)
-    assert average_by_seed(rows, "asr", []) == ({}, 0)
+    assert average_cells(rows, "asr", [("badnets", 0), ("sig", 0)]) == Average(None, (), True, 1)
+    assert average_cells(rows, "asr", []) == Average(None, (), True, 0)
 
 
 def test_the_table_in_four_forms(metrics: str, tmp_path: Path) -> None:
@@ -127,11 +139,11 @@ def test_the_table_in_four_forms(metrics: str, tmp_path: Path) -> None:
         "ACC,none,98.00,96.00,98.00",
         "ACC,badnets,98.00,96.00,98.00",
         "ACC,sig,98.00,97.00,98.00",
-        "ACC,average,98.00,96.50,98.00",
+        "ACC,average,98.00,96.40,98.20",
         "ASR,none,,,",
         "ASR,badnets,99.00,20.00,1.00",
         "ASR,sig,66.67,30.00,2.00",
-        "ASR,average,95.83,28.33,1.33",
+        "ASR,average,95.40,28.00,1.40",
     ]
     assert "| ASR      | badnets  | 99.0 [98–100]" in texts["md"] and "| 20.0 [10–30]" in texts["md"]
     assert "30.0 [10–50] N1/3" in texts["md"] and "*clean*" in texts["md"]
@@ -162,6 +174,34 @@ def test_differences_are_paired_over_seeds(tmp_path: Path) -> None:
     texts = written(study, write_metrics(study, tmp_path, value), tmp_path, "paired")
     assert "−10.0 [−10 to −10]" in texts["md"] and "| *clean*" in texts["md"] and "| none" not in texts["md"]
     assert "It is the difference to none at the same victim and seed, in points." in texts["md"]
+
+
+def test_ratios_are_paired_and_what_diverged_tells_nothing(tmp_path: Path) -> None:
+    """Against a ratio, which rows hold as a number; and against a column that diverged at one of three seeds."""
+    table = Table(("attack",), ("ratio",), ("asr",), "paired", ("0.05",))
+    study = made_up_study(table, ratio=[0.05, 0.08], defense="none")
+    path = write_metrics(study, tmp_path, lambda cell: {} if cell.attack == "none" else {"asr": float(cell.ratio)})
+    assert "ASR,badnets,3.00" in written(study, path, tmp_path, "paired")["csv"]
+
+    table = Table(("attack",), ("defense",), ("acc",), "paired", ("ft",))
+    study = made_up_study(table, defense=["ft", {"ft": {"lr": 0.01}}])
+
+    def value(cell: Cell) -> dict[str, Any]:
+        return {"checks": ["diverged"] if (cell.defense, cell.seed) == ("ft", "1") else []}
+
+    text = written(study, write_metrics(study, tmp_path, value), tmp_path, "paired")["md"]
+    assert " D1/3" in text and "– (4 of 6)" in text, text
+
+
+def test_answers_to_several_protocols_are_never_one_number(tmp_path: Path) -> None:
+    study = made_up_study(Table(("attack",), ("model",), ("asr",)), defense="eigenguard")
+    shares = {"homogeneous": 0.9, "mixed": 0.1}
+    path = write_metrics(study, tmp_path, lambda cell: {})
+    rows = [row | {"protocol": key, "asr": at} for row in pq.read_table(path).to_pylist() for key, at in shares.items()]
+    found, _ = table_cells(study.tables[0], name_rows(study, rows))
+    means = {place.row: (place.estimate.mean, place.estimate.n) for place in found if place.row != "none"}
+    for name, share in shares.items():
+        assert means[f"badnets [{name}]"] == means[f"average [{name}]"] == (pytest.approx(share), 3)
 
 
 def test_a_column_is_compared_with_the_one_of_its_own_method(tmp_path: Path) -> None:
@@ -222,6 +262,6 @@ def test_a_table_of_many_rows_is_cut_where_a_page_ends(tmp_path: Path) -> None:
 
 def test_the_summary_is_in_percent_over_what_implanted(metrics: str) -> None:
     found = summarize(made_up_study(), pq.read_table(metrics).to_pylist())
-    assert found["ft"]["acc"] == pytest.approx(96.5)
-    assert found["ft"]["asr"] == pytest.approx(28.33)
+    assert found["ft"]["acc"] == pytest.approx(96.4)
+    assert found["ft"]["asr"] == pytest.approx(28.0)
     assert found["ft"]["der"] is None

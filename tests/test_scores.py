@@ -13,7 +13,7 @@ from conftest import Hand, quick, secret
 from torch import nn
 
 from workflow_scripts.analyses._logged import LoggedUnits, neurons_by_layer, rank_by_suspicion
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -170,7 +170,7 @@ def test_figures_show_one_order_once(analyze: Analyze) -> None:
     spelled = {"random_pruning": {}, "random_pruning+share~0.2": {"share": 0.2}, "clp": {}, "clp+u~1.0": {"u": 1.0}}
     found = []
     for spelling, params in spelled.items():
-        table, about = analyze("neuron_scores", catalog.method_name(spelling), params)
+        table, about = analyze("neuron_scores", spellings.method_name(spelling), params)
         found.append((table, {**cell, "defense": spelling, **about}))
     assert [about["defense"] for _, about in drop_duplicate_orders(found)] == ["random_pruning", "clp"]
     shown = drop_duplicate_orders([*found, (found[0][0][:0], {})], only_controls=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.arguments import ARGUMENTS, NAMED, READERS
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.source import ROOT, parse_source
@@ -103,10 +103,10 @@ def test_a_file_may_hold_other_dataclasses_and_aliases(library: Path) -> None:
 
 def test_a_field_may_name_only_what_there_is() -> None:
     with pytest.raises(UserError, match="extractor is 'simclrr', which is none of the auxiliaries; there are: align"):
-        catalog.resolve("models", "probe+extractor~simclrr")
+        spellings.resolve("models", "probe+extractor~simclrr")
 
 
 def test_a_model_and_an_auxiliary_of_one_name_have_settings_of_their_own() -> None:
     settings = {"auxiliaries": {"resnet18": {"size": 64}}, "models": {"preact_small": {"width": 8}}}
-    assert catalog.resolve("auxiliaries", "resnet18", settings)["size"] == 64
-    assert catalog.resolve("models", "preact_small", settings)["width"] == 8
+    assert spellings.resolve("auxiliaries", "resnet18", settings)["size"] == 64
+    assert spellings.resolve("models", "preact_small", settings)["width"] == 8

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from benchmarks.settings_rule import CANDIDATES, FINE_TUNED
-from workflow_scripts.common import catalog, config, studies
+from workflow_scripts.common import catalog, config, spellings, studies
 from workflow_scripts.common.cells import Cell, Study
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Field
@@ -90,12 +90,12 @@ def test_a_study_keeps_what_it_asked(folder: Path) -> None:
 
 def test_a_spelling_resolves_to_what_was_given() -> None:
     given = {"lr": 1e20, "epochs": 7, "batch_size": 32}
-    spelling = catalog.canonical_spelling("defenses", "ft", given, None)
+    spelling = spellings.canonical_spelling("defenses", "ft", given, None)
     assert "+" not in spelling.replace("+epochs", "").replace("+lr", "").replace("+batch_size", "")
-    assert catalog.resolve("defenses", spelling) == catalog.resolve("defenses", "ft") | given
-    wide = catalog.canonical_spelling("models", "preact_small", {"blocks": "1x2", "flip": False}, None)
+    assert spellings.resolve("defenses", spelling) == spellings.resolve("defenses", "ft") | given
+    wide = spellings.canonical_spelling("models", "preact_small", {"blocks": "1x2", "flip": False}, None)
     assert wide == "preact_small+flip~false+blocks~1x2"
-    assert catalog.resolve("models", wide)["blocks"] == (1, 2)
+    assert spellings.resolve("models", wide)["blocks"] == (1, 2)
 
 
 def test_implied_cells(folder: Path) -> None:
@@ -151,10 +151,10 @@ def test_the_settings_of_digits_are_those_that_the_rule_has_chosen() -> None:
     chosen += [("tsbd", "unlearn_lr", re.findall(r"^\| ([\d.]+) \| \d+ of \d+ \| \*\*yes", table, re.M)[0])]
     assert len(chosen) == len(CANDIDATES) + 1
     for defense, field, value in chosen:
-        assert catalog.resolve("defenses", defense, settings)[field] == float(value), f"{defense} {field}"
+        assert spellings.resolve("defenses", defense, settings)[field] == float(value), f"{defense} {field}"
     (lr,) = (value for defense, _, value in chosen if defense == "ft")
     shared = ("ft", *FINE_TUNED)
-    assert {catalog.resolve("defenses", defense, settings)["lr"] for defense in shared} == {float(lr)}
+    assert {spellings.resolve("defenses", defense, settings)["lr"] for defense in shared} == {float(lr)}
 
 
 def test_git_keeps_the_summaries_of_the_studies_that_dvc_runs() -> None:

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.images import ImageFormat, Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks import weights
@@ -32,7 +32,7 @@ CIFAR = ImageFormat((32, 32, 3), tuple("0123456789"), (0.5, 0.5, 0.5), (0.25, 0.
 
 
 def test_preact_resnet18_is_the_fields_network(run: Run) -> None:
-    model = weights.build("preact_resnet18", catalog.resolve("models", "preact_resnet18"), CIFAR, run)
+    model = weights.build("preact_resnet18", spellings.resolve("models", "preact_resnet18"), CIFAR, run)
     kinds = [type(module).__name__ for module in model.network.modules()]
     assert (kinds.count("Conv2d"), kinds.count("BatchNorm2d")) == (20, 16)
     state = model.network.state_dict()
@@ -44,7 +44,7 @@ def test_preact_resnet18_is_the_fields_network(run: Run) -> None:
 @pytest.mark.parametrize("last_norm", [False, True])
 @pytest.mark.parametrize("stem", ["small", "large"])
 def test_every_shape_of_the_network_answers(last_norm: bool, stem: str, run: Run) -> None:
-    params = catalog.resolve("models", f"preact_small+stem~{stem}+last_norm~{str(last_norm).lower()}")
+    params = spellings.resolve("models", f"preact_small+stem~{stem}+last_norm~{str(last_norm).lower()}")
     model = weights.build("preact_small", params, CIFAR, run)
     answers = model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert answers.shape == (2, 10) and answers.dtype == torch.float32
@@ -199,7 +199,7 @@ def test_evaluation_fetches_its_answers_once(untrained: Callable[[], Model], dig
 
 
 def test_seeds_start_elsewhere(digits: tuple[Images, Images]) -> None:
-    params = catalog.resolve("models", "preact_small")
+    params = spellings.resolve("models", "preact_small")
     first, other = (weights.build("preact_small", params, digits[0].format, Run("digits", s)) for s in (0, 1))
     assert not torch.equal(first.network.conv1.weight, other.network.conv1.weight)  # type: ignore[union-attr, arg-type]
 

@@ -205,7 +205,26 @@ def test_partial_tables_name_the_rest(copy: Path) -> None:
     shutil.rmtree(copy / VICTIM / "clp")
     snakemake(copy, "--config", "partial=true", "--", "results/tables/tiny.md")
     text = (copy / "results/tables/tiny.md").read_text()
-    assert "The table is partial: 1 of 9 cells have not been computed." in text and not (copy / VICTIM / "clp").exists()
+    assert "The table is partial: 1 of 9 cells have not been computed," in text and not (copy / VICTIM / "clp").exists()
+
+
+def test_what_is_partial_computes_nothing(tmp_path: Path) -> None:
+    """Figures and analyses that ask for what defenses left, of a study of which there is nothing."""
+    folder = copy_of_checkout(tmp_path)
+    wanted = {"figure": ["heatmap", "agreement"], "analysis": "unit_scores"}
+    (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, **wanted}))
+    assert set(planned(folder)) >= {"train", "analyze", "plot"}
+    assert set(planned(folder, "--config", "partial=true")) == {"all", "collect", "tabulate"}
+
+
+def test_what_an_attacker_trains_is_no_cost_of_the_defender(tmp_path: Path) -> None:
+    folder = copy_of_checkout(tmp_path)
+    cell = ("digits", "probe+extractor~supervised", "ssba", "0.1", "0", "filter")
+    asking = f"\nprint('BEHIND', json.dumps(costs_behind(studies.Cell(*{cell}))))"
+    edit(folder / "Snakefile", lambda text: f"import json\n{text}{asking}")
+    behind = json.loads(re.findall("BEHIND (.*)", snakemake(folder, "-n"))[0])
+    assert [path.split("/")[-3] for path in behind["poisoning_seconds"]] == ["ratio~0.1", "stego_encoder"]
+    assert {path.split("/")[-3] for path in behind["auxiliary_seconds"]} == {"supervised", cell[1]}
 
 
 def test_defended_weights_can_be_temporary(copy: Path) -> None:

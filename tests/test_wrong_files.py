@@ -39,7 +39,7 @@ from wrong import (
     put,
 )
 
-from workflow_scripts.common import arrow, catalog, config, files, image_files, messages, scores, truth
+from workflow_scripts.common import arrow, catalog, config, files, image_files, messages, scores, spellings, truth
 from workflow_scripts.common.cells import Cell
 from workflow_scripts.common.errors import to_printable
 from workflow_scripts.common.images import ImageFormat, Images
@@ -237,7 +237,7 @@ def test_an_entry_of_a_data_set_and_its_metadata(folder: Path, entry: Any, about
 
 CELL = {"dataset": "digits", "model": "small", "attack": "badnets", "ratio": "0.1", "seed": "0", "defense": "ft"}
 MADE: dict[str, Any] = {"fingerprint": "f", "params": {"defense": {"holdout_size": 0.5}}, "wildcards": CELL}
-PARAMS = catalog.resolve("models", "preact_small", {"models": {"preact_small": {"width": 2}}})
+PARAMS = spellings.resolve("models", "preact_small", {"models": {"preact_small": {"width": 2}}})
 ROW: dict[str, Any] = {
     **CELL,
     **{f"{axis}_params": "{}" for axis in ("attack", "defense", "model")},

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from snakemake.cli import parse_config, update_config
 from wrong import REFUSED, TEXTS, VALUES, ask, changed, damaged, find, find_near, inputs, is_read, is_same, places, put
 
-from workflow_scripts.common import catalog, config, documents, studies
+from workflow_scripts.common import catalog, config, documents, spellings, studies
 from workflow_scripts.common.cells import Asked, Study
 from workflow_scripts.common.config import Config
 from workflow_scripts.common.grid import expand_grid
@@ -88,7 +88,7 @@ def check_config(raw: dict[str, Any], found: Config) -> None:
         assert set(read) == set(settings)
         for kind, methods in settings.items():
             for method, fields in {} if kind in config.REPLACED else methods.items():
-                check_fields(fields, catalog.resolve(kind, method, read))
+                check_fields(fields, spellings.resolve(kind, method, read))
         for kind in set(config.REPLACED) & set(settings):
             check_fields(settings[kind], read[kind])
 
@@ -185,7 +185,9 @@ def check_grid(grid: dict[str, Any], asked: set[Asked]) -> None:
     check_each(ratios if attacked else [], {float(cell.ratio) for cell, _ in asked if cell.attack != "none"})
     for (axis, kind), dataset in itertools.product(AXES.items(), datasets):
         spelled = {getattr(a.name, axis): getattr(a.cell, axis) for a in asked if a.cell.dataset == dataset}
-        made = [(catalog.method_name(s), catalog.resolve(kind, s, READ.settings_of(dataset))) for s in spelled.values()]
+        made = [
+            (spellings.method_name(s), spellings.resolve(kind, s, READ.settings_of(dataset))) for s in spelled.values()
+        ]
         assert len(made) == len(entries[axis])
         for name, fields in entries[axis]:
             assert any(name == other and all(is_same(fields[key], own[key]) for key in fields) for other, own in made)
@@ -217,7 +219,7 @@ def check_spellings(kind: str, key: str, raw: list[Any], found: tuple[str, ...])
     assert len(set(found)) == len(raw)
     for entry, spelling in zip(raw, found, strict=True):
         given = {key: entry} if isinstance(entry, str) else entry
-        check_fields(given, catalog.resolve(kind, spelling) | {key: catalog.method_name(spelling)})
+        check_fields(given, spellings.resolve(kind, spelling) | {key: spellings.method_name(spelling)})
 
 
 @inputs(200)
@@ -356,18 +358,18 @@ def test_a_field_of_any_method(place: tuple[str, str, str], data: st.DataObject)
     field = catalog.describe(kind, method).fields[key]
     near = st.sampled_from([*field.choices, *find_near(field.default)])
     value = data.draw(near if data.draw(st.booleans()) else VALUES)
-    own, full = catalog.canonical_spelling, catalog.full_spelling
+    own, full = spellings.canonical_spelling, spellings.full_spelling
     for spelling in (
         ask(lambda: own(kind, method, {key: value}, None), key),
         ask(lambda: full(kind, method, {key: value}), key),
     ):
-        assert not is_read(spelling) or is_same(value, catalog.resolve(kind, spelling)[key])
-    found = ask(lambda: catalog.resolve(kind, method, {kind: {method: {key: value}}}), key)
+        assert not is_read(spelling) or is_same(value, spellings.resolve(kind, spelling)[key])
+    found = ask(lambda: spellings.resolve(kind, method, {kind: {method: {key: value}}}), key)
     assert found is REFUSED or is_same(value, found[key])
 
 
 @st.composite
-def spellings(draw: st.DrawFn) -> tuple[str, str]:
+def near_spellings(draw: st.DrawFn) -> tuple[str, str]:
     """A kind, and a spelling of one of its methods, or of nearly one."""
     kind, method = draw(st.sampled_from(METHODS))
     known = catalog.describe(kind, method).fields
@@ -382,14 +384,14 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @inputs(300)
-@given(spellings())
+@given(near_spellings())
 def test_a_spelling(pair: tuple[str, str]) -> None:
     kind, spelling = pair
-    found = ask(lambda: catalog.resolve(kind, spelling), repr(spelling.partition("+")[0])[1:-1])
+    found = ask(lambda: spellings.resolve(kind, spelling), repr(spelling.partition("+")[0])[1:-1])
     if is_read(found):
         method, *pairs = spelling.split("+")
         given = dict(pair.split("~", 1) for pair in pairs)
         assert len(given) == len(pairs)
         check_fields({key: f.default for key, f in catalog.describe(kind, method).fields.items()} | given, found)
-        again = ask(lambda: catalog.canonical_spelling(kind, method, given, None), *given)
-        assert again is REFUSED or catalog.resolve(kind, again) == found
+        again = ask(lambda: spellings.canonical_spelling(kind, method, given, None), *given)
+        assert again is REFUSED or spellings.resolve(kind, again) == found

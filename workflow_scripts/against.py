@@ -15,6 +15,11 @@ with step(snakemake.threads, snakemake.log[0]):
     paths = list(zip(snakemake.input.metrics, snakemake.input.costs, strict=True))
     ours = [row for pair in paths for row in read_rows(*pair)]
     theirs = [row for pair in paths for row in read_rows_at(commit, *pair)]
+    if not theirs:
+        raise UserError(
+            f"the commit {commit} has none of these studies, as far as DVC has its files here; name another by "
+            "--config commit=…, or get what the remote has of it by `dvc fetch --all-commits`"
+        )
     moved = find_moved(theirs, ours)
     here, there = ({cell_of(row) for row in rows} for rows in (ours, theirs))
     arrow.write_table(output.parquet, arrow.to_table(moved, MOVED), {"commit": commit})

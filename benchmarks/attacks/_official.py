@@ -16,7 +16,7 @@ import yaml
 from benchmarks.compare_tsbd import executed
 from workflow_scripts.attacks import Poison
 from workflow_scripts.attacks._implants import Implant, draw_others
-from workflow_scripts.common import catalog, config
+from workflow_scripts.common import config, spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.datasets.digits import Digits
@@ -63,7 +63,7 @@ class Setting:
     def build(self) -> Model:
         """The untrained network."""
         settings = config.read(yaml.safe_load(Path("config.yaml").read_text())).settings_of("digits")
-        chosen = catalog.resolve("models", "preact_small", settings)
+        chosen = spellings.resolve("models", "preact_small", settings)
         model = weights.build("preact_small", chosen, self.read()[0].format, self.run)
         model.recipe = replace(model.recipe, schedule="cosine", precision="fp32")
         return model

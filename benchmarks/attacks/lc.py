@@ -20,7 +20,7 @@ import torch
 from benchmarks.compare_tsbd import drawn, executed, halved
 from workflow_scripts.attacks.lc import LabelConsistent
 from workflow_scripts.auxiliaries.robust import Robust
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.jobs.step import step
@@ -86,7 +86,7 @@ def print_pattern(module: ModuleType, images: np.ndarray, amplitude: float) -> N
 
 def train_robust(data: Images) -> Model:
     """A small network, trained adversarially."""
-    params = catalog.resolve("models", "preact_small", {"models": {"preact_small": RECIPE}})
+    params = spellings.resolve("models", "preact_small", {"models": {"preact_small": RECIPE}})
     made = Robust(steps=3, step=4.0, epochs=EPOCHS, lr=0.05)(
         data, weights.build("preact_small", params, data.format, RUN), RUN
     )

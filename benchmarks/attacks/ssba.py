@@ -26,7 +26,7 @@ from torch import nn
 from benchmarks.compare_tsbd import drawn, executed
 from workflow_scripts.attacks.ssba import make_writer
 from workflow_scripts.auxiliaries.stego_encoder import Lesson, StegoEncoder
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.visibility import trigger_visibility
@@ -72,7 +72,7 @@ def main(checkout: str, parquet: str, folder: str, issba: str = "") -> None:
 
 def untrained(data: Images, **fields: Any) -> Model:
     """The network of the comparison before training."""
-    params = catalog.resolve("models", "stego", {"models": {"stego": {"bits": BITS, **fields}}})
+    params = spellings.resolve("models", "stego", {"models": {"stego": {"bits": BITS, **fields}}})
     return weights.build("stego", params, data.format, RUN)
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks.attacks._official import Setting
 from benchmarks.defenses._scene import Scene
-from workflow_scripts.common import catalog, config
+from workflow_scripts.common import catalog, config, spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
@@ -83,7 +83,7 @@ def sgd_of(model: Model, lr: float) -> torch.optim.SGD:
 def settle(defense: str, **changed: Any) -> Any:
     """The defense as digits have it, but for these fields."""
     settings = config.read(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))).settings_of("digits")
-    return catalog.make("defenses", defense, catalog.resolve("defenses", defense, settings) | changed)
+    return catalog.make("defenses", defense, spellings.resolve("defenses", defense, settings) | changed)
 
 
 def defend(method: Any, victim: Model, scene: Scene) -> Model:

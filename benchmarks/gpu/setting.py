@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.attacks.badnets import BadNets
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -52,7 +52,7 @@ class Setting:
     def params(self, **fields: Any) -> dict[str, Any]:
         """The hyper-parameters of the network, these fields among them."""
         own = FAST | (SMALL if self.tiny else {}) | fields
-        return catalog.resolve("models", ARCHITECTURE, {"models": {ARCHITECTURE: own}})
+        return spellings.resolve("models", ARCHITECTURE, {"models": {ARCHITECTURE: own}})
 
     def build(self, **fields: Any) -> Model:
         """An untrained PreAct-ResNet18 with the fast recipe, but for these fields."""

@@ -41,12 +41,17 @@ def read_table(path: str | Path, schema: pa.Schema = ANY) -> tuple[pa.Table, dic
     """A Parquet file that has at least the columns of the schema, in these types, and what stands under its metadata
     key. UserError if it is missing, not whole, or other than that."""
     with files.reading_artifact(path, "Parquet"):
-        file = pq.ParquetFile(path)
-        check_columns(file.schema_arrow, schema)
-        table = file.read()  # `read_table` would import pyarrow.dataset and pandas
-        table.validate(full=True)
-        refuse_empty(table, schema)
-        return table, files.parse_about(table.schema.metadata)
+        return parse_table(path, schema)
+
+
+def parse_table(source: str | Path | pa.BufferReader, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+    """The same of what is open too; whatever Arrow raises where it is not whole, ValueError where it is another."""
+    file = pq.ParquetFile(source)
+    check_columns(file.schema_arrow, schema)
+    table = file.read()  # `read_table` would import pyarrow.dataset and pandas
+    table.validate(full=True)
+    refuse_empty(table, schema)
+    return table, files.parse_about(table.schema.metadata)
 
 
 def check_columns(found: pa.Schema, wanted: pa.Schema) -> None:

@@ -8,7 +8,7 @@ import difflib
 import functools
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,6 @@ KIND_OF_AXIS = {
     "analysis": "analyses",
     "auxiliary": "auxiliaries",
 }
-
-
-SPELLING = r"[a-z0-9_]+(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
-"""What a method with hyper-parameters is called in paths."""
-LONGEST = 200
-"""Characters of a folder's name, which may have 255 bytes, some of them for the names of temporary files."""
 
 
 @dataclass(frozen=True)
@@ -78,62 +72,6 @@ def check_name(kind: str, name: Any) -> None:
 def source_file(kind: str, method: str) -> Path:
     """The file of one method."""
     return ROOT / kind / f"{method}.py"
-
-
-def method_name(spelling: str) -> str:
-    """`tsbd` of `tsbd+reinit~v1`."""
-    return spelling.partition("+")[0]
-
-
-def is_control(defense: str) -> bool:
-    """Whether a defense of this spelling is a control, by its nature or because it draws at random what it would
-    select."""
-    traits = describe("defenses", method_name(defense)).traits
-    return bool(traits["control"]) or resolve("defenses", defense).get("selection", "own") != "own"
-
-
-def at_random(defense: str) -> str | None:
-    """The spelling of the same defense with what it selects drawn at random; None of one that selects nothing, or draws
-    already."""
-    method, given = parse_spelling(defense)
-    if "selection" not in describe("defenses", method).fields or is_control(defense):
-        return None
-    return full_spelling("defenses", method, given | {"selection": "random"})
-
-
-def find_needs(defense: str, settings: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """What a defense of this spelling needs of a network: `stages` of `stages`; of `estimator~head: an extractor` only
-    where the field has that value."""
-    described = describe("defenses", method_name(defense))
-    chosen = resolve("defenses", defense, settings)
-    for need in described.traits["needs"]:
-        condition, _, needed = need.rpartition(": ")
-        key, _, value = condition.partition("~")
-        if not condition or fields.format_value(chosen[key]) == value:
-            yield needed
-
-
-def is_implant(attack: str) -> bool:
-    """Whether the attack of this spelling controls the training of its victim."""
-    return "model" in describe("attacks", method_name(attack)).asks
-
-
-def is_clean_model(argument: str, defense: str) -> bool:
-    """Whether an argument of this name is the clean model: by itself, or as what a control of this spelling left."""
-    if argument == "defended" and defense:
-        argument = describe("defenses", method_name(defense)).traits["stands_for"]
-    return argument == "clean_victim"
-
-
-def parse_spelling(spelling: str) -> tuple[str, dict[str, str]]:
-    """A method and the hyper-parameters that its spelling gives."""
-    method, *pairs = spelling.split("+")
-    if not all("~" in pair for pair in pairs):
-        raise UserError(f"{show(spelling)} is no spelling of a method; say name or name+key~value")
-    found = dict(pair.split("~", 1) for pair in pairs)
-    if len(found) < len(pairs):
-        raise UserError(f"{show(spelling)} says a key twice")
-    return method, found
 
 
 def file_name(method: object) -> str:
@@ -186,43 +124,8 @@ def _check_asks(path: Path, method: Method) -> None:
         )
 
 
-def resolve(kind: str, spelling: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A method's hyper-parameters: its defaults, then the dataset's settings, then what is spelled.
-
-    settings: by kind, then by method.
-    """
-    method, given = parse_spelling(spelling)
-    return _defaults(kind, method, settings) | _read(kind, method, given)
-
-
-def canonical_spelling(kind: str, method: str, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> str:
-    """The one spelling of a method: keys in field order, those equal to the resolved default left out."""
-    defaults, chosen = _defaults(kind, method, settings), _read(kind, method, given)
-    return _spell(method, {key: chosen[key] for key in defaults if key in chosen and chosen[key] != defaults[key]})
-
-
-def full_spelling(kind: str, method: str, given: Mapping[str, Any]) -> str:
-    """A method with all that is given, in field order: what it is called wherever a reader compares."""
-    chosen = _read(kind, method, given)
-    return _spell(method, {key: chosen[key] for key in describe(kind, method).fields if key in chosen})
-
-
-def _spell(method: str, chosen: Mapping[str, Any]) -> str:
-    spelling = "+".join([method, *(f"{key}~{fields.format_value(value)}" for key, value in chosen.items())])
-    if not re.fullmatch(SPELLING, spelling) or len(spelling) > LONGEST:
-        raise UserError(
-            f"{show(spelling)} names a folder: its values may be of letters, digits, _ . and -, and of {LONGEST} "
-            "characters in all"
-        )
-    return spelling
-
-
-def _defaults(kind: str, method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    own = {key: field.default for key, field in describe(kind, method).fields.items()}
-    return own | _read(kind, method, (settings or {}).get(kind, {}).get(method, {}))
-
-
-def _read(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def read_params(kind: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a method as they are read; UserError for one that it lacks, and for a value that none may have."""
     known = describe(kind, method).fields
     found = {}
     for key, value in given.items():
@@ -261,4 +164,4 @@ def list_timm_networks() -> tuple[str, ...]:
 def make(kind: str, method: str, params: Mapping[str, Any]) -> Any:
     """The method itself, its file imported."""
     module = importlib.import_module(f"{ROOT.name}.{kind}.{method}")
-    return getattr(module, describe(kind, method).class_name)(**_read(kind, method, params))
+    return getattr(module, describe(kind, method).class_name)(**read_params(kind, method, params))

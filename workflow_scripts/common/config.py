@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.errors import UserError, join_names, repeat, show
 from workflow_scripts.common.fields import RANGES, Field
 
@@ -61,7 +61,7 @@ class Config:
 def _resolve_loader(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved fields of a dataset's loader: all of its entry but these two."""
     fields = {key: value for key, value in entry.items() if key not in ("loader", "reference")}
-    return catalog.resolve("datasets", entry["loader"], {"datasets": {entry["loader"]: fields}})
+    return spellings.resolve("datasets", entry["loader"], {"datasets": {entry["loader"]: fields}})
 
 
 def check_mapping(value: Any, where: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _check_settings(dataset: str, raw: Any, checked: bool) -> dict[str, Any]:
                 catalog.check_name(kind, method)
                 settings[kind][method] = check_mapping(fields, f"{kind}, {method}")
                 if not checked:
-                    catalog.resolve(kind, method, settings)
+                    spellings.resolve(kind, method, settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return settings

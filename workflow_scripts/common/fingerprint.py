@@ -19,7 +19,18 @@ from workflow_scripts.common.source import ROOT, parse_source
 
 PLANNING = frozenset(
     ROOT / "common" / f"{name}.py"
-    for name in ("arguments", "catalog", "config", "fields", "fingerprint", "grid", "plan", "source", "studies")
+    for name in (
+        "arguments",
+        "catalog",
+        "config",
+        "fields",
+        "fingerprint",
+        "grid",
+        "plan",
+        "source",
+        "spellings",
+        "studies",
+    )
 )
 """What these decide reaches a job as its parameters and inputs."""
 Definition = tuple[Path, str]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.cells import Asked, Cell, format_ratio
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
 from workflow_scripts.common.errors import UserError, join_names, show
@@ -49,7 +49,7 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
         models = _expand_axis("model", asked["model"], settings, replaced.get("replace_models"))
         defenses = _expand_axis("defense", asked["defense"], settings)
         for spelled in expand_spellings("attacks", attack, settings):
-            largest = replaced.get("largest_ratios", {}).get(catalog.method_name(spelled.path), math.inf)
+            largest = replaced.get("largest_ratios", {}).get(spellings.method_name(spelled.path), math.inf)
             share = _check_attack(spelled.path, min(ratio, largest), dataset, config)
             for kind, own in (("attacks", [spelled]), ("models", models), ("defenses", defenses)):
                 for method in own:
@@ -86,7 +86,7 @@ def expand_spellings(
     """`{tsbd: {reinit: [v1, v2]}}` -> `tsbd+reinit~v1`, `tsbd+reinit~v2`; in a path without what the dataset's settings
     say anyway."""
     if isinstance(entry, str):
-        entry = dict([catalog.parse_spelling(entry)])
+        entry = dict([spellings.parse_spelling(entry)])
     if entry == {}:
         raise UserError(f"grid, {kind}: {{}} names none of them")
     for method, fields in check_mapping(entry, f"grid, {kind}").items():
@@ -98,8 +98,8 @@ def expand_spellings(
             raise UserError(f"grid, {method}: more than {MOST} combinations of its fields")
         for values in itertools.product(*lists):
             given = dict(zip(chosen, values, strict=True))
-            in_path = catalog.canonical_spelling(kind, name, given, settings)
-            yield Spelled(in_path, catalog.full_spelling(kind, name, given))
+            in_path = spellings.canonical_spelling(kind, name, given, settings)
+            yield Spelled(in_path, spellings.full_spelling(kind, name, given))
 
 
 def _values(field: Field | None, value: Any, where: str) -> list[Any]:
@@ -109,7 +109,7 @@ def _values(field: Field | None, value: Any, where: str) -> list[Any]:
 
 def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> str:
     """The ratio as it stands in a path; UserError where the attack cannot have it on this dataset."""
-    name = catalog.method_name(spelling)
+    name = spellings.method_name(spelling)
     if name == "none":
         return "0"
     if not ratio:
@@ -121,8 +121,8 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
 
 def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[int], config: Config) -> None:
     """UserError where there is no such class, or where the ratio asks for no image or for more than there are."""
-    name, payload = catalog.method_name(spelling), round(ratio * sum(counts))
-    target = catalog.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
+    name, payload = spellings.method_name(spelling), round(ratio * sum(counts))
+    target = spellings.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
     if target >= len(counts):
         raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
     if not payload:
@@ -136,24 +136,24 @@ def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[in
 
 def _check_pair(model: str, defense: str, settings: Mapping[str, Any]) -> None:
     """UserError where a defense looks for something in the network that the architecture does not have."""
-    lacking = catalog.describe("models", catalog.method_name(model)).traits["lacks"]
-    for needed in catalog.find_needs(defense, settings):
+    lacking = catalog.describe("models", spellings.method_name(model)).traits["lacks"]
+    for needed in spellings.find_needs(defense, settings):
         if needed in lacking:
             raise UserError(f"grid: {defense} needs {needed}, and {model} has none; choose another of the two")
 
 
 def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Config) -> None:
     """UserError where what a method's fields name cannot be had, or would tell it what it may not know."""
-    described, settings = catalog.describe(kind, catalog.method_name(spelling)), config.settings_of(dataset)
+    described, settings = catalog.describe(kind, spellings.method_name(spelling)), config.settings_of(dataset)
     networks = [key for key, field in described.fields.items() if field.names == "models"]
-    chosen = catalog.resolve(kind, spelling, settings) if described.named or networks else {}
+    chosen = spellings.resolve(kind, spelling, settings) if described.named or networks else {}
     for network in [described.name] if kind == "models" else [chosen[key] for key in networks]:
         _check_classifier(network, "the network of a cell")
     for key, of_kind in described.named.items():
         if of_kind == "auxiliaries":
             _check_auxiliary(chosen[key], kind, spelling, attack)
             if kind == "models":
-                backbone = catalog.resolve("auxiliaries", chosen[key], settings)["backbone"]
+                backbone = spellings.resolve("auxiliaries", chosen[key], settings)["backbone"]
                 _check_classifier(backbone, f"what {spelling} stands on")
         if of_kind == "datasets":
             _check_dataset(key, chosen[key], kind, spelling, dataset, config)
@@ -162,7 +162,7 @@ def _check_named(kind: str, spelling: str, attack: str, dataset: str, config: Co
 def _check_auxiliary(auxiliary: str, kind: str, spelling: str, attack: str) -> None:
     """UserError where a method stands on a network that cannot be trained on this attack's images."""
     published = "poisoned_train" in catalog.describe("auxiliaries", auxiliary).asks
-    if published and (catalog.is_implant(attack) or kind == "attacks"):
+    if published and (spellings.is_implant(attack) or kind == "attacks"):
         raise UserError(
             f"grid: {attack} publishes its images together with what it makes, so {auxiliary} cannot be trained on "
             f"them before {spelling}; choose one of clean images"

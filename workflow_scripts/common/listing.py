@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from workflow_scripts.common import catalog, docstrings
+from workflow_scripts.common import catalog, docstrings, spellings
 from workflow_scripts.common.config import Config
 from workflow_scripts.common.errors import UserError, join_names
 from workflow_scripts.common.fields import Field, format_value
@@ -141,11 +141,11 @@ def write_dataset(dataset: str, config: Config) -> str:
 def _format_marks(kind: str, method: str) -> str:
     """`[control]` and its like; `` of a method that nothing sets apart."""
     marks = []
-    if kind == "defenses" and catalog.is_control(method):
+    if kind == "defenses" and spellings.is_control(method):
         marks.append("control")
     if kind == "attacks" and catalog.describe(kind, method).traits.get("clean_label"):
         marks.append("clean-label")
-    if kind == "attacks" and catalog.is_implant(method):
+    if kind == "attacks" and spellings.is_implant(method):
         marks.append("controls training")
     return f"[{', '.join(marks)}]" if marks else ""
 
@@ -176,8 +176,8 @@ def _resolve_on(dataset: str, kind: str, method: str, config: Config) -> dict[st
     """A method's fields on a dataset that no study has set; of the dataset's loader, what its entry says."""
     if kind == "datasets":
         loader, fields = config.loader(dataset)
-        return fields if loader == method else catalog.resolve(kind, method)
-    return catalog.resolve(kind, method, config.settings_of(dataset))
+        return fields if loader == method else spellings.resolve(kind, method)
+    return spellings.resolve(kind, method, config.settings_of(dataset))
 
 
 def _find_replacements(kind: str, method: str, config: Config) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, NamedTuple
 
-from workflow_scripts.common import catalog, fingerprint
+from workflow_scripts.common import catalog, fingerprint, spellings
 from workflow_scripts.common.arguments import STEPS, architecture_axis, builds_network, find_reader
 from workflow_scripts.common.cells import Study
 from workflow_scripts.common.config import Config
@@ -74,12 +74,12 @@ class Planner:
         if axis == "dataset":
             return self.config.loader(w.dataset)
         spelling = getattr(w, axis)
-        return catalog.method_name(spelling), self._resolve(catalog.KIND_OF_AXIS[axis], spelling, w.dataset)
+        return spellings.method_name(spelling), self._resolve(catalog.KIND_OF_AXIS[axis], spelling, w.dataset)
 
     @functools.cached_property
     def _resolve(self) -> Callable[[str, str, str], dict[str, Any]]:
         return functools.cache(
-            lambda kind, spelling, dataset: catalog.resolve(kind, spelling, self.config.settings_of(dataset))
+            lambda kind, spelling, dataset: spellings.resolve(kind, spelling, self.config.settings_of(dataset))
         )
 
     def needs(self, step: str, w: Any) -> tuple[Need, ...]:
@@ -104,7 +104,7 @@ class Planner:
         for _, name in study.asked:
             for axis in ("model", "attack", "defense"):
                 kind, spelling = catalog.KIND_OF_AXIS[axis], getattr(name, axis)
-                defaults = catalog.resolve(kind, catalog.method_name(spelling))
+                defaults = spellings.resolve(kind, spellings.method_name(spelling))
                 chosen = self._resolve(kind, spelling, name.dataset)
                 texts = [f"{key}={format_value(value)}" for key, value in chosen.items() if value != defaults[key]]
                 found.setdefault(name.dataset, {}).setdefault(axis, {})[spelling] = texts
@@ -145,14 +145,14 @@ class Planner:
         """The architectures that are built for these arguments, by axis, each also as the clean model's."""
         found: dict[tuple[str, bool], None] = {}
         for key in filter(builds_network, asked):
-            clean = catalog.is_clean_model(key, getattr(w, "defense", ""))
+            clean = spellings.is_clean_model(key, getattr(w, "defense", ""))
             found[architecture_axis(asker, key, own), clean] = None
         return found
 
     def _architecture(self, axis: str, own: dict[str, Any], w: Any) -> tuple[str, dict[str, Any]]:
         if axis == "model":
             return self.method("model", w)
-        return catalog.method_name(own[axis]), self._resolve("models", own[axis], w.dataset)
+        return spellings.method_name(own[axis]), self._resolve("models", own[axis], w.dataset)
 
     def _auxiliary(self, need: Need, dataset: str) -> list[tuple[str, str]]:
         """An auxiliary and its architecture, whose code builds it again where it is loaded."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.cells import METRICS, Asked, Cell, Study, Table, clean_cell, is_in_training
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
 from workflow_scripts.common.documents import read_yaml
@@ -83,7 +83,7 @@ def add_implied_cells(cells: Iterable[Cell]) -> list[Cell]:
     found: dict[Cell, None] = {}
     for cell in cells:
         implied = [cell._replace(defense="none"), cell._replace(defense="clean"), clean_cell(cell)]
-        if is_in_training(catalog.describe("defenses", catalog.method_name(cell.defense)).asks):
+        if is_in_training(catalog.describe("defenses", spellings.method_name(cell.defense)).asks):
             implied.append(cell._replace(defense="plain"))
         found |= dict.fromkeys([cell, *implied])
     return sorted(found)
@@ -121,7 +121,7 @@ def _read_grids(grids: Sequence[Any], config: Config) -> tuple[Asked, ...]:
 def _name_study(path: Path, raw: dict[str, Any], config: Config) -> tuple[str, str]:
     """The study's name, which its results bear, and its title; both say where it runs elsewhere than it stands."""
     name = str(path.relative_to(FOLDER).with_suffix(""))
-    if not re.fullmatch(NAME, name) or len(name) > catalog.LONGEST:
+    if not re.fullmatch(NAME, name) or len(name) > spellings.LONGEST:
         raise UserError("its results bear a study's name, which may be of letters, digits, _ and -; rename the file")
     title = raw.get("title", name)
     if not isinstance(title, str) or not title.strip() or not title.isprintable():
@@ -205,6 +205,6 @@ def _read_spellings(kind: str, raw: Any, key: str) -> tuple[str, ...]:
         if not isinstance(given.get(key), str):
             raise UserError(f"{kind}: {key} is missing or no name; there are: {join_names(catalog.list_methods(kind))}")
         fields = {k: v for k, v in given.items() if k != key}
-        found.append(catalog.canonical_spelling(kind, given[key], fields, {}))
+        found.append(spellings.canonical_spelling(kind, given[key], fields, {}))
     refuse_twice(found, kind)
     return tuple(found)

@@ -1,8 +1,11 @@
 """Averages over attacks: all columns of a table are averaged over the same cells, or not at all."""
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import NamedTuple
 
 from workflow_scripts.evaluation.checks import Row
+from workflow_scripts.evaluation.rows import group_rows
 
 Place = tuple[str, int]
 """An attack and a seed."""
@@ -21,14 +24,29 @@ def place_of(row: Row) -> Place:
     return row["attack"], row["seed"]
 
 
-def average_by_seed(rows: Iterable[Row], metric: str, places: Sequence[Place]) -> tuple[dict[int, float], int]:
-    """One defense's mean over the attacks of these places, by seed, and how many of the places it has. Where it lacks
-    one, or diverged there, there is no average: one over the others would be better for it."""
+class Average(NamedTuple):
+    """One defense's average over places. mean: of all their cells, None where it lacks one, or diverged there: one over
+    the others would be better for it; seeds: the mean at each seed; alike: whether that is of the same attacks each
+    time; counted: how many of the places it has."""
+
+    mean: float | None
+    seeds: tuple[float, ...]
+    alike: bool
+    counted: int
+
+
+def average_cells(rows: Iterable[Row], metric: str, places: Sequence[Place]) -> Average:
+    """Of one defense's rows."""
     own = {place_of(row): row[metric] for row in rows if row[metric] is not None and "diverged" not in row["checks"]}
-    counted = [place for place in places if place in own]
-    if len(counted) < len(places):
-        return {}, len(counted)
-    seeds: dict[int, list[float]] = {}
-    for place in counted:
-        seeds.setdefault(place[1], []).append(own[place])
-    return {seed: sum(values) / len(values) for seed, values in sorted(seeds.items())}, len(counted)
+    counted = sum(place in own for place in places)
+    if not places or counted < len(places):
+        return Average(None, (), True, counted)
+    by_seed = group_rows(sorted(places, key=lambda place: place[1]), lambda place: place[1])
+    seeds = tuple(fmean(own[place] for place in members) for members in by_seed.values())
+    return Average(fmean(own[place] for place in places), seeds, are_alike(places), counted)
+
+
+def are_alike(places: Iterable[Place]) -> bool:
+    """Whether every seed has the same attacks."""
+    by_seed = group_rows(places, lambda place: place[1])
+    return len({frozenset(attack for attack, _ in members) for members in by_seed.values()}) <= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from workflow_scripts.common import arrow, catalog, files
+from workflow_scripts.common import arrow, catalog, files, spellings
 from workflow_scripts.common.cells import METRICS, Cell, clean_cell, is_in_training
 from workflow_scripts.evaluation.checks import Context, Row, collapsed, failed_checks
 from workflow_scripts.evaluation.metrics import der
@@ -73,7 +73,7 @@ def collect(
         row["der"] = _der(row, context.undefended)
         contexts[cell, protocol] = context
     for (cell, protocol), row in by_place.items():
-        other = catalog.at_random(cell.defense)
+        other = spellings.at_random(cell.defense)
         place = (cell._replace(defense=other), protocol) if other else None
         if place in by_place and not collapsed(by_place[place], contexts[place]):
             pairs.setdefault((cell._replace(seed=""), protocol), []).append((row, by_place[place]))
@@ -108,7 +108,7 @@ def _check_texts(row: Row) -> None:
 
 def undefended_cell(cell: Cell) -> Cell:
     """Where a defense started from: the victim's ACC and ASR, or ordinary training's where it trains itself."""
-    asks = catalog.describe("defenses", catalog.method_name(cell.defense)).asks
+    asks = catalog.describe("defenses", spellings.method_name(cell.defense)).asks
     return cell._replace(defense="plain" if is_in_training(asks) else "none")
 
 
@@ -126,4 +126,4 @@ def _convert_types(row: Row) -> Row:
 
 def _add_notes(row: Row) -> Row:
     notes = {key: row["notes"].get(key) for key in ("pruned_share", "pruned_layers", "finetune_epochs")}
-    return {**row, **notes, "reason": row["notes"].get("diverged"), "control": catalog.is_control(row["defense"])}
+    return {**row, **notes, "reason": row["notes"].get("diverged"), "control": spellings.is_control(row["defense"])}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import arrow, catalog, files
+from workflow_scripts.common import arrow, catalog, files, spellings
 from workflow_scripts.common.cells import Cell
 
 PASSES = {"forward_passes": pa.int64(), "backward_passes": pa.int64()}
@@ -36,7 +36,7 @@ def collect_costs(
     rows = []
     for cell, own, others in zip(cells, costs, behind, strict=True):
         axes = {**cell._asdict(), "ratio": float(cell.ratio), "seed": int(cell.seed)}
-        there = catalog.describe("defenses", catalog.method_name(cell.defense)).traits["stands_for"]
+        there = catalog.describe("defenses", spellings.method_name(cell.defense)).traits["stands_for"]
         cost = _read_cost(own) | ({"seconds": 0.0, **dict.fromkeys(PASSES, 0)} if there else {})
         before = {column: sum(_read_cost(path)["seconds"] for path in others[column]) for column in BEHIND}
         rows.append({**axes, **cost, **before})

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from workflow_scripts.common import spellings
 from workflow_scripts.common.cells import METRICS, Cell, cell_of
 from workflow_scripts.common.fields import format_value
 from workflow_scripts.evaluation.checks import Row
+from workflow_scripts.evaluation.collecting import undefended_cell
 
 MADE_BY = {
     "test": "prepare_data",
@@ -19,7 +21,7 @@ MADE_BY = {
     "predictions": "evaluate",
     "metrics": "evaluate",
 }
-"""Which step makes a file of this name."""
+"""Which step makes a file of this name, where no auxiliary bears it and the attack does not train the victim."""
 MOVED = pa.schema(
     [
         *((axis, pa.string()) for axis in (*Cell._fields, "protocol", "metric")),
@@ -58,17 +60,17 @@ def find_moved(theirs: Sequence[Row], ours: Sequence[Row]) -> list[Row]:
 
 
 def _with_victim(place: Place, rows: Mapping[Place, Row]) -> list[Row]:
-    """The row of a place, and that of its undefended victim, where there is one."""
-    victim = rows.get(Place(place.cell._replace(defense="none"), "default"))
+    """The row of a place, and that of what its DER refers to, where there is one."""
+    victim = rows.get(Place(undefended_cell(place.cell), "default"))
     return [rows[place], *([victim] if victim else [])]
 
 
 def describe_changes(theirs: Sequence[Row], ours: Sequence[Row]) -> dict[str, str | None]:
-    """What differs between the rows of a cell and of its victim: hyper-parameters, the steps whose code is another, the
-    test images, the versions of what was used or the device; None where nothing does."""
+    """What differs between the rows of a cell and of what its DER refers to: hyper-parameters, the steps whose code is
+    another, the test images, the versions of what was used or the device; None where nothing does."""
     code, data, versions, settings = (dict[str, None]() for _ in range(4))
     for old, new in zip(theirs, ours, strict=False):
-        code |= dict.fromkeys(MADE_BY.get(PurePath(path).stem, path) for path in _differing(old["code"], new["code"]))
+        code |= dict.fromkeys(find_step(path, new["attack"]) for path in _differing(old["code"], new["code"]))
         digests = _differing(old["digests"], new["digests"])
         data |= dict.fromkeys(path for path in digests if PurePath(path).name == "test.parquet")
         versions |= dict.fromkeys(_describe(old["versions"], new["versions"], ""))
@@ -77,6 +79,12 @@ def describe_changes(theirs: Sequence[Row], ours: Sequence[Row]) -> dict[str, st
         settings |= dict.fromkeys(_describe(theirs[0][f"{axis}_params"], ours[0][f"{axis}_params"], f"{axis} "))
     named = {"settings": settings, "code": code, "data": data, "versions": versions}
     return {key: ", ".join(texts) or None for key, texts in named.items()}
+
+
+def find_step(path: str, attack: str) -> str:
+    """The step that makes an artifact of a cell under this attack, or the artifact if it is none that is known."""
+    step = "train_auxiliary" if "/auxiliaries/" in path else MADE_BY.get(PurePath(path).stem, path)
+    return "implant" if step in ("poison", "train") and spellings.is_implant(attack) else step
 
 
 def _differing(old: str, new: str) -> Iterable[str]:

@@ -15,7 +15,8 @@ REFERENCES = ("none", "clean")
 
 
 def name_rows(study: Study, rows: Iterable[Row]) -> list[Row]:
-    """The rows that a study asks for, in its order and with its names; one asked for by two names stands twice."""
+    """The rows that a study asks for, in its order and with its names; one asked for by two names stands twice.
+    `setting` is the defense as its dataset spells it: two names of one setting have the same."""
     return _select(rows, study.asked)
 
 
@@ -37,7 +38,7 @@ def count_missing(study: Study, rows: Iterable[Row]) -> int:
 
 def _select(rows: Iterable[Row], asked: Iterable[Asked]) -> list[Row]:
     found = group_rows(rows, cell_of)
-    return [row | name_axes(name) for cell, name in asked for row in found.get(cell, [])]
+    return [row | {"setting": cell.defense} | name_axes(name) for cell, name in asked for row in found.get(cell, [])]
 
 
 def name_axes(name: Cell) -> dict[str, str]:
@@ -48,13 +49,22 @@ def name_axes(name: Cell) -> dict[str, str]:
 def label_defense(row: Row) -> str:
     """A row's defense, and its protocol where the model may be asked in several ways: never the one without the
     other."""
-    return row["defense"] if row.get("protocol", "default") == "default" else f"{row['defense']} [{row['protocol']}]"
+    return f"{row['defense']} {label_protocol(row)}".strip()
+
+
+def label_protocol(row: Row) -> str:
+    """How a row's model was asked, where it may be asked in several ways."""
+    return "" if row.get("protocol", "default") == "default" else f"[{row['protocol']}]"
 
 
 def format_label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
     """What a row is called along these axes."""
-    special: dict[str, Callable[[Row], str]] = {"ratio": lambda r: f"{float(r['ratio']):g}", "defense": label_defense}
-    return " ".join(special[axis](dict(row)) if axis in special else str(row[axis]) for axis in axes)
+    special: dict[str, Callable[[Row], str]] = {
+        "ratio": lambda r: f"{float(r['ratio']):g}",
+        "defense": label_defense,
+        "protocol": label_protocol,
+    }
+    return " ".join(special[axis](dict(row)) if axis in special else str(row[axis]) for axis in axes).strip()
 
 
 def group_rows(rows: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:

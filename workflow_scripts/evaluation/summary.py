@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workflow_scripts.common import files
 from workflow_scripts.common.cells import METRICS, Study
-from workflow_scripts.evaluation.averages import average_by_seed, common_places
+from workflow_scripts.evaluation.averages import average_cells, common_places
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows, name_rows
 
@@ -23,7 +23,7 @@ def summarize(study: Study, rows: Iterable[Row]) -> dict[str, Means]:
     for block in group_rows(named, lambda row: format_label(row, axes)).values():
         places = common_places(block)
         for name, group in group_rows(block, lambda row: format_label(row, [*axes, "defense"])).items():
-            found[name] = {metric: _percent(average_by_seed(group, metric, places)[0]) for metric in METRICS}
+            found[name] = {metric: _percent(average_cells(group, metric, places).mean) for metric in METRICS}
     return dict(sorted(found.items()))
 
 
@@ -37,5 +37,5 @@ def write_summary(summary: Mapping[str, Means], path: str, folder: str) -> None:
     files.write_json(path, summary)
 
 
-def _percent(seeds: Mapping[int, float]) -> float | None:
-    return round(100 * sum(seeds.values()) / len(seeds), 2) if seeds else None
+def _percent(mean: float | None) -> float | None:
+    return None if mean is None else round(100 * mean, 2)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.cells import Cell
 
 
@@ -22,6 +22,6 @@ def drop_duplicate_orders(found: Sequence[Measured], only_controls: bool = False
             orders.setdefault(about["defense"], {})[victim_of(about)] = about["order"]
     first: dict[object, str] = {}
     for defense, own in orders.items():
-        merged = catalog.is_control(defense) or not only_controls
+        merged = spellings.is_control(defense) or not only_controls
         first.setdefault(tuple(sorted(own.items())) if merged else defense, defense)
     return [(table, about) for table, about in found if len(table) and about["defense"] in first.values()]

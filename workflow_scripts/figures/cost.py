@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.reporting.aggregate import format_spelling
@@ -38,7 +38,7 @@ class Cost:
 
 def _assign_styles(found: Sequence[Spending]) -> dict[str, tuple[str, str]]:
     """A color and a marker for each defense; a control at random has those of what it controls, where that is drawn."""
-    controlled = {catalog.at_random(one.rows[0]["defense"]): one.defense for one in found}
+    controlled = {spellings.at_random(one.rows[0]["defense"]): one.defense for one in found}
     owners = {one.defense: controlled.get(one.rows[0]["defense"], one.defense) for one in found}
     order = list(dict.fromkeys(owners.values()))
     places = {name: order.index(owner) for name, owner in owners.items()}

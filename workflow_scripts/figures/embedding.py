@@ -40,7 +40,7 @@ def _panel(axis: Axes, table: pa.Table, classes: Sequence[str]) -> None:
     colors = plt.get_cmap("tab10" if len(classes) <= 10 else "turbo").resampled(len(classes))
     for place, name in enumerate(classes):
         chosen = (label == place) & ~triggered
-        named = name if len(classes) <= 20 else None  # more would leave no room for the picture
+        named = f"\u200b{name}" if len(classes) <= 20 else None  # more would leave no room; a name may begin with _
         axis.plot(x[chosen], y[chosen], "o", color=colors(place), markersize=2.5, alpha=0.7, label=named)
     for place in range(len(classes)):
         chosen = (label == place) & triggered

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.cells import Study
 from workflow_scripts.evaluation.rows import group_rows
 from workflow_scripts.reporting.panels import finish, make_lines, panels, wrap_label
@@ -43,7 +43,7 @@ def _panel(axis: Axes, found: Sequence[Measured], metric: str, names: Sequence[s
     counts = sorted({count for table, _ in found for count in table["poisoned"].to_pylist() if count is not None})
     places = dict(zip([None, *counts], range(len(counts) + 1), strict=True))
     for defense, seeds in group_rows(found, lambda item: item[1]["defense"]).items():
-        at, control = names.index(defense), catalog.is_control(defense) or defense == "none"
+        at, control = names.index(defense), spellings.is_control(defense) or defense == "none"
         style: dict[str, Any] = {"color": COLORS[at % len(COLORS)], "linestyle": "--" if control else "-"}
         values = [_values([table for table, _ in seeds], count, metric) for count in places]
         known = [(place, 100 * np.array(own)) for place, own in zip(places.values(), values, strict=True) if own]

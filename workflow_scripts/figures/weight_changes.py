@@ -45,9 +45,10 @@ def _panel(axis: Axes, table: pa.Table) -> None:
         axis.plot(
             clean[chosen], poison[chosen], "o", color=color, markersize=3, alpha=0.7, markeredgewidth=0, label=name
         )
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    for side, values in ((axis.xaxis, clean), (axis.yaxis, poison)):
+    for side, values, set_scale in ((axis.xaxis, clean, axis.set_xscale), (axis.yaxis, poison, axis.set_yscale)):
+        if not (values > 0).any():  # of a victim that diverged
+            continue
+        set_scale("log")
         near = values.max() < 100 * values[values > 0].min(initial=values.max())
         side.set_major_locator(LogLocator(subs=(1, 3) if near else (1,)))
         side.set_minor_locator(NullLocator())

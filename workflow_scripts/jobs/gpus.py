@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,9 +63,12 @@ def _take_place(gpus: list[str], jobs_per_gpu: int) -> tuple[str, BinaryIO]:
 
 
 def _try_place(path: Path) -> BinaryIO | None:
-    """The open file, locked; None if somebody has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    file = os.fdopen(descriptor, "r+b")
+    """The open file, locked; None if somebody has it. It may be another user's: a lock asks but to read."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+        os.fchmod(descriptor, 0o444)  # whatever the umask says
+        os.close(descriptor)
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from workflow_scripts.common import arguments, catalog
+from workflow_scripts.common import arguments, catalog, spellings
 from workflow_scripts.common.run import Run
 
 
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return catalog.method_name(self.wildcards[self.axis])
+        return spellings.method_name(self.wildcards[self.axis])
 
     @property
     def params(self) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from workflow_scripts.common import arrow, catalog, files, image_files
+from workflow_scripts.common import arrow, catalog, files, image_files, spellings
 from workflow_scripts.common import scores as detection
 from workflow_scripts.common import truth as secret
 from workflow_scripts.common.arguments import architecture_axis
@@ -92,7 +92,7 @@ def table(job: Job, name: str) -> pa.Table:
 
 def defense(job: Job, name: str) -> Any:
     """The cell's defense, with its hyper-parameters."""
-    spelling = catalog.method_name(job.wildcards["defense"])
+    spelling = spellings.method_name(job.wildcards["defense"])
     return catalog.make("defenses", spelling, job.made["params"]["defense"])
 
 
@@ -108,13 +108,13 @@ def _architecture(job: Job, name: str) -> tuple[str, str, Mapping[str, Any]]:
     """The axis that names it, the name and the hyper-parameters of a network's architecture."""
     axis = architecture_axis(job.axis, name, job.params)
     spelling = job.wildcards["model"] if axis == "model" else job.params[axis]
-    return axis, catalog.method_name(spelling), job.made["params"][axis]
+    return axis, spellings.method_name(spelling), job.made["params"][axis]
 
 
 def _extractor(job: Job, name: str, axis: str) -> "Extractor | None":
     """The frozen network that the architecture of an argument stands on, where it has one: of the clean model, the one
     that was trained on clean images."""
-    clean = catalog.is_clean_model(name, job.wildcards.get("defense", ""))
+    clean = spellings.is_clean_model(name, job.wildcards.get("defense", ""))
     key = f"{'clean_' * clean}{axis}_extractor"
     if key not in job.inputs:
         return None

@@ -2,18 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from workflow_scripts.common import catalog
-from workflow_scripts.common.cells import METRICS, Cell, Table
-from workflow_scripts.evaluation.averages import Place, average_by_seed, common_places
+from workflow_scripts.common import spellings
+from workflow_scripts.common.cells import METRICS, Table, cell_of
+from workflow_scripts.evaluation.averages import Average, Place, average_cells, common_places
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import format_label, group_rows
 from workflow_scripts.reporting.estimates import Estimate, estimate
 
 AVERAGE = "average"
+VOID = {"diverged", "not_implanted"}
+"""The checks that a row is left out of averages for."""
 LONG = pa.schema(
     [
         *((key, pa.string()) for key in ("block", "row", "column", "metric")),
@@ -46,7 +48,7 @@ class TableCell:
 @dataclass(frozen=True)
 class Axes:
     """Which axes of a table name its blocks, its rows and its columns: two datasets are two blocks, and so are two
-    models where columns are models and something else."""
+    models where columns are models and something else. Where no axis is the defense, the protocol is named by rows."""
 
     block: tuple[str, ...]
     row: tuple[str, ...]
@@ -58,7 +60,8 @@ class Axes:
         block = tuple(axis for axis in (*table.rows, *table.columns) if axis == "dataset")
         if "model" in column and len(column) > 1:
             block, column = (*block, "model"), tuple(axis for axis in column if axis != "model")
-        return cls(block, row, column) if row and column else cls((), table.rows, table.columns)
+        axes = cls(block, row, column) if row and column else cls((), table.rows, table.columns)
+        return axes if "defense" in (*table.rows, *table.columns) else replace(axes, row=(*axes.row, "protocol"))
 
     def place(self, row: Row) -> tuple[str, str, str, str]:
         """The block, the group, the row and the column of a row of metrics."""
@@ -111,33 +114,41 @@ def _average(averaged: Averaged, table: Table, members: Sequence[Row], axes: Axe
     found = []
     for column, own in group_rows(members, lambda row: format_label(row, axes.column)).items():
         for metric in table.values:
-            seeds, counted = average_by_seed(own, metric, averaged.places)
+            average = average_cells(own, metric, averaged.places)
             place = averaged.block, averaged.row, column, metric
-            found.append(
-                TableCell(
-                    *place, estimate(list(seeds.values())), averaged.group, cells=len(averaged.places), counted=counted
-                )
-            )
+            count, mean = len(averaged.places), estimate_average(average)
+            found.append(TableCell(*place, mean, averaged.group, cells=count, counted=average.counted))
     return found
+
+
+def estimate_average(average: Average) -> Estimate:
+    """Over seeds; without a range where they have not the same attacks, of which it would be one."""
+    if average.alike:
+        return estimate(average.seeds)
+    return Estimate(average.mean, None, None, None, None, len(average.seeds))
 
 
 def pair_rows(table: Table, rows: Sequence[Row]) -> list[Row]:
     """The rows with, in place of their metrics, the differences to the row of the same victim and seed that the table
-    holds them against, asked by the same protocol or by the default one; what is held against none is left out."""
+    holds them against, asked by the same protocol or by the default one; what is held against none is left out. What
+    makes either of the two void makes their difference void."""
     axis = table.columns[-1]
-    victim = [name for name in Cell._fields if name != axis]
-    bases = {(row[axis], row["protocol"], *(row[name] for name in victim)): row for row in rows}
+    bases = {(cell_of(row), row["protocol"]): row for row in rows}
     found = []
     for row in rows:
-        against, at = _against(table, row[axis]), [row[name] for name in victim]
-        base = bases.get((against, row["protocol"], *at)) or bases.get((against, "default", *at))
-        if against != row[axis] and base is not None:
-            found.append({**row, **{metric: _difference(row[metric], base[metric]) for metric in METRICS}})
+        cell = cell_of(row)
+        own = getattr(cell, axis)
+        if (against := _against(table, own)) in (own, None):
+            continue
+        at = cell._replace(**{axis: against})
+        if base := bases.get((at, row["protocol"])) or bases.get((at, "default")):
+            differences = {metric: _difference(row[metric], base[metric]) for metric in METRICS}
+            found.append({**row, **differences, "checks": sorted({*row["checks"], *VOID & {*base["checks"]}})})
     return found
 
 
 def _against(table: Table, name: str) -> str | None:
-    own = [other for other in table.against if catalog.method_name(other) == catalog.method_name(name)]
+    own = [other for other in table.against if spellings.method_name(other) == spellings.method_name(name)]
     return own[0] if own else table.against[0] if len(table.against) == 1 else None
 
 
@@ -161,4 +172,4 @@ def to_long_table(found: Iterable[TableCell]) -> pa.Table:
 
 def format_spelling(spelling: str) -> str:
     """A spelling as a reader wants it: `ft lr=0.1` for `ft+lr~0.1`."""
-    return " ".join([catalog.method_name(spelling), *(p.replace("~", "=") for p in spelling.split("+")[1:])])
+    return " ".join([spellings.method_name(spelling), *(p.replace("~", "=") for p in spelling.split("+")[1:])])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import format_label, group_rows
 from workflow_scripts.reporting.estimates import Estimate, estimate
@@ -58,10 +58,10 @@ def compare(rows: Sequence[Row], references: Sequence[Row], published: Sequence[
     were never published. references: the rows of the undefended models."""
     attacked = [row for row in rows if row["attack"] != "none" and not row["control"]]
     undefended = group_rows([row for row in references if row["defense"] == "none"], _label_victim)
-    known = group_rows(published, lambda cell: catalog.method_name(cell.attack))
+    known = group_rows(published, lambda cell: spellings.method_name(cell.attack))
     found: list[Line] = []
     for victim, members in group_rows(attacked, _label_victim).items():
-        own = known.get(catalog.method_name(members[0]["attack"]), [])
+        own = known.get(spellings.method_name(members[0]["attack"]), [])
         defended = list(_compare_defenses([row for row in members if row["defense"] != "none"], own))
         taken = [line.theirs for line in defended if line.theirs]
         if bare := undefended.get(victim):
@@ -77,7 +77,7 @@ def describe_otherwise(line: Line, otherwise: Otherwise) -> str:
     row = line.rows[0]
     axes = ("model", "attack") if row["defense"] == "none" else ("defense",)
     found = {axis: otherwise.get(row["dataset"], {}).get(axis, {}).get(row[axis], ()) for axis in axes}
-    named = {axis: f"{catalog.method_name(row[axis])} " if len(axes) > 1 else "" for axis in axes}
+    named = {axis: f"{spellings.method_name(row[axis])} " if len(axes) > 1 else "" for axis in axes}
     return "; ".join(f"{named[axis]}{', '.join(texts)}" for axis, texts in found.items() if texts)
 
 

@@ -16,7 +16,7 @@ from workflow_scripts.reporting.estimates import format_estimate
 from workflow_scripts.reporting.layout import Part
 from workflow_scripts.reporting.notes import describe_absent, name_places
 from workflow_scripts.reporting.spending import SPENT, Spending, add_costs, find_spending
-from workflow_scripts.reporting.tables import write_texts
+from workflow_scripts.reporting.tables import to_percent, write_texts
 
 LONG = pa.schema(
     [
@@ -40,7 +40,8 @@ def write(study: Study, metrics: str, costs: str, output: Any) -> None:
     arrow.write_table(output.parquet, long, {"study": study.name})
     notes = [*write_notes(found, {row["device"] for row in spent}), *describe_absent(study, count_missing(study, rows))]
     parts = [lay_out_costs(title, own) for title, own in found.items()]
-    write_texts(output, f"{study.title}: costs", table.stem(study.name), long.to_pandas(), parts, notes)
+    wide = to_percent(long.to_pandas(), ["der"])
+    write_texts(output, f"{study.title}: costs", table.stem(study.name), wide, parts, notes)
 
 
 def to_long_table(found: Mapping[tuple[str, ...], Sequence[Spending]]) -> pa.Table:

@@ -10,7 +10,8 @@ FEW = 5
 
 
 class Estimate(NamedTuple):
-    """Mean, Student's t 95 % interval and range over n seeds; None where there is none, of one seed no interval."""
+    """Mean, Student's t 95 % interval and range over n seeds; None where there is none, of one seed no interval. An
+    average over attacks that are not the same at every seed has a mean alone."""
 
     mean: float | None
     low: float | None
@@ -21,11 +22,8 @@ class Estimate(NamedTuple):
 
     def interval(self, lowest: float, highest: float) -> tuple[float, float] | None:
         """What stands beside the mean: the range of a few seeds, or the t interval cut to what can be; None of one."""
-        if self.n < 2:
-            return None
         low, high = (self.minimum, self.maximum) if self.n <= FEW else (self.low, self.high)
-        assert low is not None and high is not None
-        return max(low, lowest), min(high, highest)
+        return None if self.n < 2 or low is None or high is None else (max(low, lowest), min(high, highest))
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from workflow_scripts.common.cells import Study, Table
-from workflow_scripts.evaluation.averages import Place
+from workflow_scripts.evaluation.averages import Place, are_alike
 from workflow_scripts.evaluation.checks import MARKS, Row
 from workflow_scripts.evaluation.rows import format_label
 from workflow_scripts.reporting.aggregate import Averaged, TableCell, format_spelling
@@ -40,7 +40,10 @@ def describe_marks(failed: Collection[str]) -> list[str]:
 
 def describe_absent(study: Study, absent: int) -> list[str]:
     """How many cells are missing, where there are any."""
-    return [f"The table is partial: {absent} of {len(study.cells)} cells have not been computed."] if absent else []
+    if not absent:
+        return []
+    lacking = f"{absent} of {len(study.cells)} cells have not been computed, and no check is made that needs one"
+    return [f"The table is partial: {lacking} of them."]
 
 
 def _setting(table: Table, rows: Sequence[Row]) -> str:
@@ -51,10 +54,12 @@ def _setting(table: Table, rows: Sequence[Row]) -> str:
         names = dict.fromkeys(format_label(row, [axis]) for row in rows)
         if axis not in shown and names:
             parts.append((axis, join_words([format_spelling(name) for name in names])))
-    attacks = dict.fromkeys((row["attack"], format_label(row, ["ratio"])) for row in rows if row["attack"] != "none")
+    attacked = [row for row in rows if row["attack"] != "none"]
+    named = ["dataset", "attack"] if len({row["dataset"] for row in attacked}) > 1 else ["attack"]
+    attacks = dict.fromkeys((format_label(row, named), format_label(row, ["ratio"])) for row in attacked)
     if "ratio" not in shown and attacks:
         usual = Counter(ratio for _, ratio in attacks).most_common(1)[0][0]
-        others = [f"{format_spelling(attack)} {ratio}" for attack, ratio in attacks if ratio != usual]
+        others = [f"{format_spelling(victim)} {ratio}" for victim, ratio in attacks if ratio != usual]
         parts.append(("poisoning ratio", usual + (f" ({', '.join(others)})" if others else "")))
     said = [f"the {name} {'is ' if at == 0 else ''}{value}" for at, (name, value) in enumerate(parts)]
     return f"T{join_words(said)[1:]}." if said else ""
@@ -73,6 +78,8 @@ def _describe_averages(averaged: Iterable[Averaged]) -> list[str]:
         found.append(f"Averages{where} are {counted} {'have' if places else 'has'} an implanted victim in all columns.")
     if found:
         found.append("A column that lacks one of them, or diverged there, has no average.")
+    if not all(are_alike(one.places) for one in averaged):
+        found.append("Where seeds have not the same attacks, an average has no range: it would be one of attacks.")
     return found
 
 

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from workflow_scripts.analyses import Measured
-from workflow_scripts.common import arrow, catalog, files
+from workflow_scripts.common import arrow, catalog, files, spellings
 from workflow_scripts.common.cells import Study, cell_of
 from workflow_scripts.evaluation.collecting import SCHEMA
 from workflow_scripts.evaluation.costs import COSTS
@@ -34,7 +34,7 @@ STYLE: Any = {
 def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -> Figure:
     """The figure of this name, handed what its signature names: the study, its rows, the references (the rows of the
     undefended and the clean models), its rows with their costs, published numbers, and analyses."""
-    name = catalog.method_name(spelling)
+    name = spellings.method_name(spelling)
     rows = arrow.read_table(inputs.metrics, SCHEMA)[0].to_pylist()
     given: dict[str, Any] = {
         "study": study,

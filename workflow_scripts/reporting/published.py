@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workflow_scripts.common import catalog
+from workflow_scripts.common import spellings
 from workflow_scripts.common.cells import METRICS
 
 SOURCES = (
@@ -75,7 +75,7 @@ def find_undefended(published: Iterable[Published], cells: Sequence[Published]) 
 
 
 def _may_mean(theirs: str, ours: str) -> bool:
-    return theirs in (ours, catalog.method_name(ours))
+    return theirs in (ours, spellings.method_name(ours))
 
 
 def _measure_distance(cell: Published, row: Mapping[str, Any]) -> tuple[float, ...]:
@@ -92,4 +92,4 @@ def _measure_distance(cell: Published, row: Mapping[str, Any]) -> tuple[float, .
 def _rank(cell: Published, row: Mapping[str, Any], axis: str) -> int:
     """0 of the same, 1 of the usual one, 2 of any other."""
     theirs = getattr(cell, axis)
-    return 0 if theirs == catalog.method_name(row[axis]) else 1 if theirs == USUAL[axis] else 2
+    return 0 if theirs == spellings.method_name(row[axis]) else 1 if theirs == USUAL[axis] else 2

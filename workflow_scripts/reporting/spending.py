@@ -6,10 +6,11 @@ from statistics import fmean
 from typing import Any
 
 from workflow_scripts.common.cells import cell_of
-from workflow_scripts.evaluation.averages import average_by_seed, common_places
+from workflow_scripts.evaluation.averages import average_cells, common_places
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.costs import BEHIND, PASSES
 from workflow_scripts.evaluation.rows import axes_apart, format_label, group_rows
+from workflow_scripts.reporting.aggregate import estimate_average
 from workflow_scripts.reporting.estimates import Estimate, estimate
 
 SPENT = ("seconds", *BEHIND, *PASSES, "peak_memory_mb")
@@ -45,7 +46,7 @@ class Spending:
     @property
     def der(self) -> Estimate:
         """Its average over attacks, over seeds; of nothing where it lacks a place."""
-        return estimate(list(average_by_seed(self.rows, "der", self.places)[0].values()))
+        return estimate_average(average_cells(self.rows, "der", self.places))
 
 
 def add_costs(rows: Iterable[Row], costs: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -14,7 +14,7 @@ from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.layout import Part
 from workflow_scripts.reporting.notes import describe_absent
 from workflow_scripts.reporting.spread import WORST, Spread, find_spreads
-from workflow_scripts.reporting.tables import write_texts
+from workflow_scripts.reporting.tables import to_percent, write_texts
 
 NUMBERS = ("own", "median", "worst", "best")
 LONG = pa.schema(
@@ -42,7 +42,8 @@ def write(study: Study, metrics: str, output: Any) -> None:
         *describe_absent(study, count_missing(study, rows)),
     ]
     parts = [_lay_out(name, own) for name, own in group_rows(spreads, lambda spread: spread.victim).items()]
-    write_texts(output, f"{study.title}: over settings", table.stem(study.name), long.to_pandas(), parts, notes)
+    wide = to_percent(long.to_pandas(), NUMBERS)
+    write_texts(output, f"{study.title}: over settings", table.stem(study.name), wide, parts, notes)
 
 
 def to_long_table(spreads: Iterable[Spread]) -> pa.Table:

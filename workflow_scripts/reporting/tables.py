@@ -83,6 +83,11 @@ def to_wide_frame(found: Sequence[TableCell], columns: Sequence[str]) -> pd.Data
     return pd.DataFrame(rows, columns=pd.Index(keys)).fillna("")
 
 
+def to_percent(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The frame with these columns of fractions in percent, to two decimals."""
+    return frame.assign(**{column: (100 * frame[column].astype(float)).round(2) for column in columns})
+
+
 def to_markdown(title: str, parts: Sequence[Part], notes: Sequence[str]) -> str:
     """The table in Markdown, controls in italics behind the others."""
     lines = [f"# {title}", ""]
