@@ -1,7 +1,22 @@
-rule against:    # snakemake against --config commit=HEAD~1
+"""What has moved since another commit."""
+
+import subprocess
+
+
+def commit_asked_for(w):
+    """Parameter: the commit that is asked for, which git must know before anything is computed."""
+    if not CONFIG.commit:
+        raise WorkflowError("backstop: against which commit? Say it by --config commit=HEAD~1")
+    found = subprocess.run(["git", "rev-parse", "--verify", "--quiet", f"{CONFIG.commit}^{{commit}}"], capture_output=True, text=True)
+    if found.returncode:
+        raise WorkflowError(f"backstop: git knows no commit {CONFIG.commit!r} here; name another by --config commit=…")
+    return found.stdout.strip()    # a name like HEAD~1 is another commit tomorrow
+
+
+rule against:    # snakemake --cores all against --config commit=HEAD~1
     input: metrics=lambda w: [f"results/metrics/{name}.parquet" for name in all_studies()],
            costs=lambda w: [f"results/costs/{name}.parquet" for name in all_studies()]
     output: parquet="results/against.parquet", md="results/against.md"
     log: LOGS + "/against.log"
-    params: commit=CONFIG.commit, head=lambda w: time.time()    # a name like HEAD~1 is another commit tomorrow
+    params: name=CONFIG.commit, commit=commit_asked_for
     script: "../workflow_scripts/against.py"

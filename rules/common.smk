@@ -1,5 +1,7 @@
 """Where each thing is kept that a method may ask for by name, and which step makes it of which wildcards."""
 
+from os import environ
+
 from snakemake.exceptions import WorkflowError
 from snakemake.executors.touch import Executor as Touch
 from workflow_scripts.common import catalog, config as configuration, spellings, studies
@@ -27,6 +29,9 @@ def log_of(rule, folder):
 
 try:
     if workflow.is_main_process:
+        if workflow.workflow_settings.cache and not environ.get("SNAKEMAKE_OUTPUT_CACHE"):
+            raise UserError("the cache has no folder; name the one that clones share: SNAKEMAKE_OUTPUT_CACHE=FOLDER snakemake …")
+        catalog.check_methods()
         for path in workflow.configfiles:
             read_yaml(path)    # Snakemake takes the last of two equal keys
     CONFIG = configuration.read(config, checked=not workflow.is_main_process)

@@ -1,7 +1,7 @@
 @functools.cache
 def all_tables():
     """The tables, each with its study, by the name of its files."""
-    return {table.stem(study.name): (study, table) for study in all_studies().values() for table in study.tables}
+    return Known({table.stem(study.name): (study, table) for study in all_studies().values() for table in study.tables})
 
 
 PUBLISHED = "workflow_scripts/reporting/reported.csv"    # an input: an edit to it makes again what shows it

@@ -4,6 +4,7 @@ import functools
 import time
 
 from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
 from workflow_scripts.common import messages
 
 STARTED = time.time()
@@ -43,7 +44,7 @@ def read_studies():
 def find_available(asking):
     """The studies whose data, pictures and weights there are, and why the others are left out. WorkflowError where one
     was asked for by its name, or where none is left."""
-    there, left_out = {}, dict(asking.left_out)
+    there, left_out = Known(), dict(asking.left_out)
     for name, study in asking.studies.items():
         if missing := next(filter(None, missing_behind(study.cells)), ""):
             left_out[name] = f"{name}: {missing}"
@@ -52,13 +53,19 @@ def find_available(asking):
         else:
             there[name] = study
     if not there:
-        raise WorkflowError("backstop: no study is left; " + "; ".join(list(left_out.values())[:3]))
+        raise WorkflowError("backstop: no study is left; " + "; ".join(messages.group_left_out(left_out)))
     return there, left_out
+
+
+class Known(dict):
+    """What belongs to the studies that are asked for, by name."""
+    def __missing__(self, name):
+        raise WorkflowError(f"backstop: {name} is of no study that is asked for; say which: --config 'studies=[NAME]'")
 
 
 def all_studies():
     """The studies, by name."""
-    return read_studies()[0]
+    return Known(read_studies()[0])
 
 
 @functools.cache
@@ -79,16 +86,6 @@ def say(lines):
         logger.info(f"backstop: {line}")
 
 
-def tell_why(record):
-    """Filter: says of a cluster's job that failed what Snakemake, quiet about rules, keeps to itself."""
-    say(messages.describe_error(vars(record)))
-    return True
-
-
-if workflow.is_main_process:
-    logger.addFilter(tell_why)
-
-
 def count_cells(study):
     """The cells of a study that are to be shown: its own, the others, and those that wait."""
     shown, own = cells_shown(study), set(all_studies()[study].cells)
@@ -96,9 +93,30 @@ def count_cells(study):
     return messages.Cells(asked, len(shown) - asked, sum(not exists(metrics_of(cell)) for cell in shown))
 
 
-onstart:
+@functools.cache
+def tell_outlook():
+    """Says, once, how much there is to do."""
     cells = {name: count_cells(name) for name in all_studies()}
     say(messages.describe_outlook(list(unfinished()), cells, ROOT, workflow.cores or workflow.nodes or 1))
+
+
+def tell_more(record):
+    """Filter: says of a cluster's job that failed what Snakemake, quiet about rules, keeps to itself, and of a dry run,
+    which calls no handler, how much there is to do."""
+    say(messages.describe_error(vars(record)))
+    if workflow.dryrun and vars(record).get("event") == LogEvent.RUN_INFO:
+        tell_outlook()
+    return True
+
+
+if workflow.is_main_process:
+    logger.addFilter(tell_more)
+
+
+onstart:
+    if workflow.touch and not exists(ROOT):
+        raise WorkflowError(f"backstop: {ROOT} is not there: nothing can be taken as up to date; `dvc pull` brings it")
+    tell_outlook()
 
 
 onsuccess:

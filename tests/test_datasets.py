@@ -3,6 +3,7 @@ network."""
 
 import pickle
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -446,8 +447,9 @@ def test_a_folder_that_is_missing_is_said_before_it_is_loaded(animals: Path) -> 
 def test_preparing_a_folder_holds_the_pixels_twice_at_most(tmp_path: Path) -> None:
     write_image(tmp_path / "cat/0000.png", 40, 60)
     data = (tmp_path / "cat/0000.png").read_bytes()
+    (tmp_path / "dog").mkdir()
     for number in range(1, 600):
-        (tmp_path / f"cat/{number:04}.png").write_bytes(data)
+        (tmp_path / f"{'cat' if number < 300 else 'dog'}/{number:04}.png").write_bytes(data)
     dataset = ImageFolder(folder=str(tmp_path), size=32, reserve=0.1)
     dataset.load()  # imports Pillow
     tracemalloc.start()
@@ -456,3 +458,16 @@ def test_preparing_a_folder_holds_the_pixels_twice_at_most(tmp_path: Path) -> No
     tracemalloc.stop()
     assert (len(train), len(test), len(reserved)) == (432, 120, 48)
     assert peak < 2.2 * 600 * 32 * 32 * 3
+
+
+def test_several_broken_images_are_told_together_and_one_class_is_none(tmp_path: Path) -> None:
+    for name in ("cat/a", "cat/b", "cat/c", "dog/a", "dog/b"):
+        write_image(tmp_path / f"{name}.png", 8, 8)
+    for name in ("cat/b", "dog/a"):
+        (tmp_path / f"{name}.png").write_bytes(b"none")
+    told = refusal(ImageFolder(folder=str(tmp_path)))
+    assert "cat/b.png is no image" in told and "; " in told and "dog/a.png is no image" in told
+    shutil.rmtree(tmp_path / "dog")
+    (tmp_path / "cat/b.png").unlink()
+    with pytest.raises(UserError, match="mine: its one class is 'cat'; a backdoor needs another"):
+        ImageFolder(folder=str(tmp_path), test_share=0.5).prepare(Run("mine", 0))

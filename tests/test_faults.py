@@ -181,8 +181,23 @@ def test_collect_notices_a_file_in_anothers_place(copy: Path, name: str) -> None
 def test_a_users_mistake_is_a_line_and_no_traceback(copy: Path) -> None:
     edit(copy / "studies/tiny.yaml", lambda text: text.replace("- clp", "- clap"))
     output = snakemake(copy, "-n", fails=True)
-    assert "backstop: studies/tiny.yaml: no 'clap' among the defenses; there are: abl, anp, bnp, clean, clp" in output
+    assert "backstop: studies/tiny.yaml: no 'clap' among the defenses; near it: clp" in output
     assert "Traceback" not in output
+
+
+def test_a_broken_method_is_named(copy: Path) -> None:
+    (copy / "workflow_scripts/attacks/mine.py").write_text("import os\ndef x(:\n")
+    assert "backstop: workflow_scripts/attacks/mine.py, line 2: no Python: invalid syntax" in snakemake(
+        copy, "-n", fails=True
+    )
+
+
+def test_what_nobody_asked_for_is_said(copy: Path) -> None:
+    table = snakemake(copy, "-n", "--", "results/tables/mine.md", fails=True)
+    assert "backstop: mine is of no study that is asked for; say which: --config 'studies=[NAME]'" in table
+    assert "backstop: against which commit?" in snakemake(copy, "-n", "--", "against", fails=True)
+    cache = snakemake(copy, "-n", "--profile", "cached", fails=True)
+    assert "backstop: the cache has no folder; name the one" in cache and "Traceback" not in cache
 
 
 def test_truncated_files_are_a_line_and_no_traceback(built: Path, copy: Path) -> None:

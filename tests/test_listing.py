@@ -166,7 +166,7 @@ def test_the_command_reads_the_configuration_where_there_is_one(tmp_path: Path) 
 def test_an_unknown_name_is_one_line_and_no_success(tmp_path: Path) -> None:
     done = run(tmp_path, "tsdb")
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "backstop: no kind, method or dataset 'tsdb'; there is, near it: tsbd, gtsrb\n"
+    assert done.stderr == "backstop: no kind, method or dataset 'tsdb'; near it: tsbd, gtsrb\n"
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

@@ -59,6 +59,8 @@ def test_an_outlook_goes_by_what_such_jobs_have_cost(tmp_path: Path) -> None:
     write_costs(tmp_path, "digits/lf/ratio~0.1/seed~0", 300)
     (search,) = describe_outlook(works(tmp_path, "digits/lf/ratio~0.05/seed~1"), {}, str(tmp_path), workers=1)
     assert search.startswith("about 5 min")
+    (short,) = describe_outlook(works(tmp_path, ""), {}, str(tmp_path), workers=1)
+    assert short == "about 2 s on 1 at a time", "by nothing that such jobs have cost"
     (unknown,) = describe_outlook(works(tmp_path, VICTIM.format(1) + "/anp"), {}, str(tmp_path), workers=1)
     assert unknown == "at least 2 s on 1 at a time; what 1 job will take beyond starting up is not known yet"
 
@@ -141,9 +143,11 @@ def test_a_run_that_went_well_says_where_its_results_are() -> None:
 
 
 def test_what_was_left_out_is_named_once() -> None:
-    given = {"studies/a.yaml": "studies/a.yaml: title is 1", "b": "data/clip is not there"}
+    given = {"studies/a.yaml": "studies/a.yaml: title is 1", "b": "b: data/clip is not there"}
     expected = ["left out: studies/a.yaml: title is 1", "left out: b: data/clip is not there"]
     assert list(describe_left_out(given)) == expected
+    both = given | {"c": "c: data/clip is not there"}
+    assert list(describe_left_out(both))[1:] == ["left out: data/clip is not there (2 studies: b, c)"]
 
 
 def test_long_phases_report_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

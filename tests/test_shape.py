@@ -102,7 +102,7 @@ def test_a_file_may_hold_other_dataclasses_and_aliases(library: Path) -> None:
 
 
 def test_a_field_may_name_only_what_there_is() -> None:
-    with pytest.raises(UserError, match="extractor is 'simclrr', which is none of the auxiliaries; there are: align"):
+    with pytest.raises(UserError, match="extractor is 'simclrr', which is none of the auxiliaries; near it: simclr"):
         spellings.resolve("models", "probe+extractor~simclrr")
 
 

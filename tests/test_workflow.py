@@ -159,6 +159,12 @@ def test_what_belongs_to_a_study_depends_on_its_cells_alone(built: Path, tmp_pat
     assert "run on digits" in (tmp_path / "after/results/tables/digits/tiny.md").read_text()
 
 
+def test_a_plan_says_how_much_there_is_to_do(copy: Path) -> None:
+    shutil.rmtree(copy / VICTIM / "clp")
+    said = re.findall("backstop: (.*)", snakemake(copy, "-n"))
+    assert said[0] == "tiny: 9 cells and 6 that they are read against, 1 to evaluate" and "at a time" in said[1]
+
+
 def test_adding_a_defense_runs_only_its_cells(copy: Path) -> None:
     edit(copy / "studies/tiny.yaml", lambda text: text.replace("- abl", "- abl\n  - ft"))
     assert planned(copy) == {"draw_holdout": 1, "defend": 3, "evaluate": 3, **REPORT}

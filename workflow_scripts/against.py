@@ -9,15 +9,13 @@ from workflow_scripts.jobs.step import step
 from workflow_scripts.reporting.moved import to_markdown
 
 with step(snakemake.threads, snakemake.log[0]):
-    output, commit = snakemake.output, snakemake.params.commit
-    if not commit:
-        raise UserError("against which commit? Say it by --config commit=HEAD~1")
+    output, commit, name = snakemake.output, snakemake.params.commit, snakemake.params.name
     paths = list(zip(snakemake.input.metrics, snakemake.input.costs, strict=True))
     ours = [row for pair in paths for row in read_rows(*pair)]
     theirs = [row for pair in paths for row in read_rows_at(commit, *pair)]
     if not theirs:
         raise UserError(
-            f"the commit {commit} has none of these studies, as far as DVC has its files here; name another by "
+            f"the commit {name} has none of these studies, as far as DVC has its files here; name another by "
             "--config commit=…, or get what the remote has of it by `dvc fetch --all-commits`"
         )
     moved = find_moved(theirs, ours)
@@ -25,5 +23,5 @@ with step(snakemake.threads, snakemake.log[0]):
     arrow.write_table(output.parquet, arrow.to_table(moved, MOVED), {"commit": commit})
     with files.writing(output.md) as temporary:
         temporary.write_text(
-            to_markdown(commit, moved, len(here & there), len(here - there), len(there - here)), encoding="utf-8"
+            to_markdown(name, moved, len(here & there), len(here - there), len(there - here)), encoding="utf-8"
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workflow_scripts.attacks import DataPoison, Trigger, scale_length
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
 from workflow_scripts.common.run import Run
 
@@ -21,6 +22,8 @@ class BadNets(DataPoison):
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
         side = self.side or scale_length(shape, 3)
+        if side > min(shape[:2]):
+            raise UserError(f"badnets: side is {side}, more than the {shape[1]}x{shape[0]} pixels of an image")
 
         def stamp(images: np.ndarray) -> np.ndarray:
             stamped = images.copy()

@@ -4,7 +4,6 @@ Importing a method would import torch, which costs more than a second in every j
 """
 
 import ast
-import difflib
 import functools
 import importlib.util
 import re
@@ -15,7 +14,7 @@ from typing import Any
 
 from workflow_scripts.common import fields
 from workflow_scripts.common.arguments import NAMED, may_ask_for
-from workflow_scripts.common.errors import UserError, join_names, show
+from workflow_scripts.common.errors import UserError, find_near, join_names, show, suggest
 from workflow_scripts.common.source import ROOT, find_lineage, find_method_class, resolve_alias
 
 BASES = {
@@ -66,7 +65,14 @@ def list_methods(kind: str) -> tuple[str, ...]:
 def check_name(kind: str, name: Any) -> None:
     """UserError, with what there is, if no method of the kind has this name."""
     if name not in list_methods(kind):
-        raise UserError(f"no {show(name)} among the {kind}; there are: {join_names(list_methods(kind))}")
+        raise UserError(f"no {show(name)} among the {kind}; {suggest(name, list_methods(kind))}")
+
+
+def check_methods() -> None:
+    """UserError, with the file, if one of the methods cannot be read: it would be in the way of every study."""
+    for kind in BASES:
+        for name in list_methods(kind):
+            describe(kind, name)
 
 
 def source_file(kind: str, method: str) -> Path:
@@ -91,7 +97,9 @@ def describe(kind: str, method: str) -> Method:
     for home, owner in reversed(find_lineage(path, node)):
         for part in owner.body:
             match part:
-                case ast.AnnAssign(target=ast.Name(id=key), annotation=kind_, value=default) if default:
+                case ast.AnnAssign(target=ast.Name(id=key), value=None):
+                    raise UserError(f"{home.parent.name}/{home.name}: the field {key} has no default; give it one")
+                case ast.AnnAssign(target=ast.Name(id=key), annotation=kind_, value=ast.expr() as default):
                     found[key] = fields.parse_annotation(key, resolve_alias(home, kind_), ast.literal_eval(default))
                 case ast.Assign(targets=[ast.Name(id=key)], value=ast.Constant() | ast.Tuple() as value):
                     traits[key] = ast.literal_eval(value)
@@ -144,11 +152,10 @@ def _find_unknown(name: str, kind: str) -> str:
     """The kind and what there is or, of a thousand networks, what is near, if none of the kind has this name; nothing
     if one has."""
     if kind == "networks of timm" and name not in list_timm_networks():
-        near = difflib.get_close_matches(name, list_timm_networks(), n=5)
-        hint = f"near it: {join_names(near)}" if near else "timm.list_models() names them"
+        hint = find_near(name, list_timm_networks()) or "timm.list_models() names them"
         return f"{kind} as it is installed here; {hint}"
     if kind in BASES and kind != "datasets" and name not in list_methods(kind):
-        return f"{kind}; there are: {join_names(list_methods(kind))}"
+        return f"{kind}; {suggest(name, list_methods(kind))}"
     return ""
 
 

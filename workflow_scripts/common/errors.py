@@ -1,5 +1,7 @@
 """The one kind of error that a user may cause."""
 
+import difflib
+from collections.abc import Collection
 from typing import Any
 
 LONGEST = 1500
@@ -34,6 +36,17 @@ def show(value: Any) -> str:
     """A value as it was written, cut where it is long."""
     text = repeat(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def suggest(name: object, known: Collection[str]) -> str:
+    """What may have been meant by a name that nothing has: `near it: a`, or `there are: a, b` where none is alike."""
+    return find_near(name, known) or f"there are: {join_names(known)}"
+
+
+def find_near(name: object, known: Collection[str]) -> str:
+    """`near it: a, b`; nothing where none is alike."""
+    near = difflib.get_close_matches(str(name).lower(), sorted(known), n=5)
+    return f"near it: {join_names(near)}" if near else ""
 
 
 def join_names(names: object) -> str:

@@ -48,6 +48,8 @@ def expand_grid(raw: Any, config: Config) -> Iterator[Asked]:
         replaced = settings if config.dataset else {}
         models = _expand_axis("model", asked["model"], settings, replaced.get("replace_models"))
         defenses = _expand_axis("defense", asked["defense"], settings)
+        for defense in defenses:
+            _check_holdout(defense.path, dataset, config)
         for spelled in expand_spellings("attacks", attack, settings):
             largest = replaced.get("largest_ratios", {}).get(spellings.method_name(spelled.path), math.inf)
             share = _check_attack(spelled.path, min(ratio, largest), dataset, config)
@@ -122,7 +124,8 @@ def _check_attack(spelling: str, ratio: float, dataset: str, config: Config) -> 
 def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[int], config: Config) -> None:
     """UserError where there is no such class, or where the ratio asks for no image or for more than there are."""
     name, payload = spellings.method_name(spelling), round(ratio * sum(counts))
-    target = spellings.resolve("attacks", spelling, config.settings_of(dataset)).get("target", 0)
+    fields = spellings.resolve("attacks", spelling, config.settings_of(dataset))
+    target = fields.get("target", 0)
     if target >= len(counts):
         raise UserError(f"grid: {name}'s target is {target}; {dataset} has the classes 0 to {len(counts) - 1}")
     if not payload:
@@ -131,6 +134,26 @@ def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[in
         raise UserError(
             f"grid: {name} is clean-label and ratio {ratio:g} asks for {payload} images of class {target}, which has "
             f"{counts[target]} in {dataset}: the ratio may be at most {counts[target] / sum(counts):.4f}"
+        )
+    each, share = fields.get("cover_ratio", 0), fields.get("cover_share", 0)
+    if payload + (cover := round(each * payload + share * sum(counts))) > sum(counts):
+        raise UserError(
+            f"grid: {name} at ratio {ratio:g} asks for {payload} images and {cover} covers of the {sum(counts)} of "
+            f"{dataset}: the ratio may be at most {(1 - share) / (1 + each):.4f}"
+        )
+
+
+def _check_holdout(defense: str, dataset: str, config: Config) -> None:
+    """UserError where a defense would be given no image, or more than there are for defenders."""
+    size = spellings.resolve("defenses", defense, config.settings_of(dataset)).get("holdout_size")
+    total, loader = sum(_find_class_counts(dataset, config)), config.loader(dataset)[1]
+    if size is None or not total:
+        return
+    count, there = round(size * total) if size <= 1 else int(size), round(loader["holdout"] * total)
+    if not 1 <= count <= there:
+        raise UserError(
+            f"grid: {spellings.method_name(defense)}'s holdout_size {size:g} asks for {count} images of {dataset}; it "
+            f"may ask for 1 to {there}, or for more with a larger `holdout` in the dataset's entry of config.yaml"
         )
 
 

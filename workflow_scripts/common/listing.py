@@ -1,6 +1,5 @@
 """The catalog as text to read: each method with its paper, what it is handed, its fields, and what datasets change."""
 
-import difflib
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ import yaml
 
 from workflow_scripts.common import catalog, docstrings, spellings
 from workflow_scripts.common.config import Config
-from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.errors import UserError, find_near, join_names
 from workflow_scripts.common.fields import Field, format_value
 
 WIDTH = 120
@@ -47,8 +46,7 @@ def _check_name(name: str, config: Config) -> None:
     """UserError where no kind, method or dataset has this name."""
     known = {*KINDS, *config.datasets, *(method for kind in KINDS for method in catalog.list_methods(kind))}
     if name not in known:
-        near = difflib.get_close_matches(name.lower(), sorted(known), n=5)
-        hint = f"there is, near it: {join_names(near)}" if near else f"the kinds are: {join_names(KINDS)}"
+        hint = find_near(name, known) or f"the kinds are: {join_names(KINDS)}"
         raise UserError(f"no kind, method or dataset {name!r}; {hint}")
 
 

@@ -56,7 +56,8 @@ def describe_outlook(jobs: Sequence[Work], cells: Mapping[str, Cells], root: str
         others = _count(unknown, "job")
         yield f"at least {total} on {workers} at a time; what {others} will take beyond starting up is not known yet"
     else:
-        yield f"about {total} on {workers} at a time, by what such jobs have cost here"
+        by = ", by what such jobs have cost here" if any(job.costs for job in jobs) else ""
+        yield f"about {total} on {workers} at a time{by}"
 
 
 def read_costs(root: str) -> dict[tuple[str, ...], float]:
@@ -139,6 +140,14 @@ def describe_results(studies: Mapping[str, str]) -> Iterator[str]:
 
 
 def describe_left_out(left_out: Mapping[str, str]) -> Iterator[str]:
-    """A line for each study that a pattern matched and that was left out."""
+    """A line for each reason for which studies that a pattern matched were left out."""
+    yield from (f"left out: {line}" for line in group_left_out(left_out))
+
+
+def group_left_out(left_out: Mapping[str, str]) -> Iterator[str]:
+    """A line for each reason: the study, or how many and which."""
+    found = defaultdict[str, list[str]](list)
     for path, reason in left_out.items():
-        yield f"left out: {reason}" if path in reason else f"left out: {path}: {reason}"
+        found[reason.removeprefix(f"{path}: ")].append(path)
+    for reason, paths in found.items():
+        yield f"{paths[0]}: {reason}" if len(paths) == 1 else f"{reason} ({len(paths)} studies: {', '.join(paths)})"

@@ -11,8 +11,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @functools.cache
 def parse_source(path: Path) -> ast.Module:
-    """The syntax tree of a file of this project."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+    """The syntax tree of a file of this project. UserError if it is no Python."""
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{path.relative_to(ROOT.parent)}{line}: no Python: {getattr(error, 'msg', error)}") from None
 
 
 @functools.cache

@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workflow_scripts.common import fields
-from workflow_scripts.common.catalog import describe, read_params
+from workflow_scripts.common import catalog, fields
 from workflow_scripts.common.errors import UserError, show
 
 SPELLING = r"[a-z0-9_]+(\+[a-z0-9_]+~[A-Za-z0-9_.-]+)*"
@@ -37,19 +36,19 @@ def resolve(kind: str, spelling: str, settings: Mapping[str, Any] | None = None)
     settings: by kind, then by method.
     """
     method, given = parse_spelling(spelling)
-    return _defaults(kind, method, settings) | read_params(kind, method, given)
+    return _defaults(kind, method, settings) | catalog.read_params(kind, method, given)
 
 
 def canonical_spelling(kind: str, method: str, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> str:
     """The one spelling of a method: keys in field order, those equal to the resolved default left out."""
-    defaults, chosen = _defaults(kind, method, settings), read_params(kind, method, given)
+    defaults, chosen = _defaults(kind, method, settings), catalog.read_params(kind, method, given)
     return _spell(method, {key: chosen[key] for key in defaults if key in chosen and chosen[key] != defaults[key]})
 
 
 def full_spelling(kind: str, method: str, given: Mapping[str, Any]) -> str:
     """A method with all that is given, in field order: what it is called wherever a reader compares."""
-    chosen = read_params(kind, method, given)
-    return _spell(method, {key: chosen[key] for key in describe(kind, method).fields if key in chosen})
+    chosen = catalog.read_params(kind, method, given)
+    return _spell(method, {key: chosen[key] for key in catalog.describe(kind, method).fields if key in chosen})
 
 
 def _spell(method: str, chosen: Mapping[str, Any]) -> str:
@@ -63,14 +62,14 @@ def _spell(method: str, chosen: Mapping[str, Any]) -> str:
 
 
 def _defaults(kind: str, method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    own = {key: field.default for key, field in describe(kind, method).fields.items()}
-    return own | read_params(kind, method, (settings or {}).get(kind, {}).get(method, {}))
+    own = {key: field.default for key, field in catalog.describe(kind, method).fields.items()}
+    return own | catalog.read_params(kind, method, (settings or {}).get(kind, {}).get(method, {}))
 
 
 def is_control(defense: str) -> bool:
     """Whether a defense of this spelling is a control, by its nature or because it draws at random what it would
     select."""
-    traits = describe("defenses", method_name(defense)).traits
+    traits = catalog.describe("defenses", method_name(defense)).traits
     return bool(traits["control"]) or resolve("defenses", defense).get("selection", "own") != "own"
 
 
@@ -78,7 +77,7 @@ def at_random(defense: str) -> str | None:
     """The spelling of the same defense with what it selects drawn at random; None of one that selects nothing, or draws
     already."""
     method, given = parse_spelling(defense)
-    if "selection" not in describe("defenses", method).fields or is_control(defense):
+    if "selection" not in catalog.describe("defenses", method).fields or is_control(defense):
         return None
     return full_spelling("defenses", method, given | {"selection": "random"})
 
@@ -86,7 +85,7 @@ def at_random(defense: str) -> str | None:
 def find_needs(defense: str, settings: Mapping[str, Any] | None = None) -> Iterator[str]:
     """What a defense of this spelling needs of a network: `stages` of `stages`; of `estimator~head: an extractor` only
     where the field has that value."""
-    described = describe("defenses", method_name(defense))
+    described = catalog.describe("defenses", method_name(defense))
     chosen = resolve("defenses", defense, settings)
     for need in described.traits["needs"]:
         condition, _, needed = need.rpartition(": ")
@@ -97,11 +96,11 @@ def find_needs(defense: str, settings: Mapping[str, Any] | None = None) -> Itera
 
 def is_implant(attack: str) -> bool:
     """Whether the attack of this spelling controls the training of its victim."""
-    return "model" in describe("attacks", method_name(attack)).asks
+    return "model" in catalog.describe("attacks", method_name(attack)).asks
 
 
 def is_clean_model(argument: str, defense: str) -> bool:
     """Whether an argument of this name is the clean model: by itself, or as what a control of this spelling left."""
     if argument == "defended" and defense:
-        argument = describe("defenses", method_name(defense)).traits["stands_for"]
+        argument = catalog.describe("defenses", method_name(defense)).traits["stands_for"]
     return argument == "clean_victim"

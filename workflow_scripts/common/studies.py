@@ -13,7 +13,7 @@ from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.cells import METRICS, Asked, Cell, Study, Table, clean_cell, is_in_training
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
 from workflow_scripts.common.documents import read_yaml
-from workflow_scripts.common.errors import UserError, join_names, show
+from workflow_scripts.common.errors import UserError, join_names, show, suggest
 from workflow_scripts.common.grid import MOST, expand_grid, expand_spellings
 
 FOLDER = Path("studies")
@@ -59,12 +59,17 @@ def read(config: Config) -> Asking:
 
 def _find_files(pattern: str) -> list[Path]:
     """The files of the studies of this name or pattern; UserError if there are none."""
+    if not re.fullmatch(PATTERN, pattern):
+        raise UserError(
+            f"{show(pattern)} is no name of a study: one is its path below studies/ without .yaml, of letters, digits, "
+            "_ and -, where * and ? make it a pattern"
+        )
     found: list[Path] = []
     with suppress(ValueError, OSError):  # a name of too many characters, ** in one
-        found = sorted(FOLDER.glob(f"{pattern}.yaml")) if re.fullmatch(PATTERN, pattern) else []
+        found = sorted(FOLDER.glob(f"{pattern}.yaml"))
     if not found:
         known = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.yaml"))
-        raise UserError(f"no study {show(pattern)} in {FOLDER}/; there are: {join_names(known)}")
+        raise UserError(f"no study {show(pattern)} in {FOLDER}/; {suggest(pattern, known)}")
     return found
 
 

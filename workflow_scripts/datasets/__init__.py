@@ -48,6 +48,8 @@ class Dataset:
             if not len(part):
                 raise UserError(f"{run.dataset}: there are no {name} images")
             check_labels(part.labels, len(part.format.classes), f"{run.dataset}, {name} images")
+        if len(classes := train.format.classes) < 2:
+            raise UserError(f"{run.dataset}: its one class is {classes[0]!r}; a backdoor needs another to lead to")
         if not self.reserve:
             return renumber(train), test, train[:0]  # without a copy of all
         order = stratified_order(train.labels, run.numpy_rng("reserve"))

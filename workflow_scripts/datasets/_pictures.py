@@ -22,6 +22,8 @@ Fit = Literal["crop", "whole"]
 Channels = Literal["rgb", "gray", "auto"]
 Sample = tuple[Path, int]
 """The file of an image, and its label."""
+TOLD = 5
+"""Images that cannot be decoded are told together, so many of them."""
 POINTER = b"version https://git-lfs"
 """How the text begins that a clone has in place of a file which Git LFS keeps, as long as that is not fetched."""
 
@@ -60,13 +62,17 @@ class Pictures(Dataset):
         `auto`, for a moment a third more.
         """
         images: np.ndarray | None = None
+        faults: list[str] = []
         if self.size:  # before the first one is resized, which may take all that the machine has
             _allocate(len(places), (self.size, self.size), "size")
         for place, (where, cell) in report(zip(places, cells, strict=True), "image", len(places)):
             try:
                 pixels = self._decode(cell)
             except UserError as error:
-                raise UserError(f"{where} {error}") from None
+                faults.append(f"{where} {error}")
+                if len(faults) == TOLD:
+                    break
+                continue
             if images is None:
                 images = _allocate(len(places), pixels.shape, where)
             if pixels.shape[:2] != images.shape[1:3]:
@@ -80,6 +86,8 @@ class Pictures(Dataset):
                 grown[:] = images
                 images = grown
             images[place] = pixels  # gray ones into all channels
+        if faults:
+            raise UserError("; ".join(faults) + ("; there may be more" if len(faults) == TOLD else ""))
         return images if images is not None else np.empty((0, 1, 1, 3), np.uint8)
 
     def _decode(self, cell: Any) -> np.ndarray:

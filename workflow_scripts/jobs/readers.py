@@ -46,8 +46,8 @@ def holdout(job: Job, name: str) -> Images:
         count = round(size * train_images) if size <= 1 else int(size)
     if count > len(drawn) or count < 1:
         raise UserError(
-            f"{job.name}: holdout_size {size:g} asks for {count} images; the holdout of {job.run.dataset} has "
-            f"{len(drawn)}: ask for less, or set a larger `holdout` in the dataset's entry of the configuration"
+            f"{job.name}: holdout_size {size:g} asks for {count} images of {job.run.dataset}; it may ask for 1 to "
+            f"{len(drawn)}, or for more with a larger `holdout` in the dataset's entry of config.yaml"
         )
     return drawn[:count]
 
