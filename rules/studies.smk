@@ -11,9 +11,9 @@ STARTED = time.time()
 
 
 def missing_behind(cells):
-    """What is not on disk, and not made yet, of the pictures, the data and the weights behind these cells: a line each."""
+    """What is not on disk, and not made yet, of the pictures, records, data and weights behind these cells: a line each."""
     for cell in cells:
-        if (missing := missing_pictures(cell.dataset, cell.attack)) and not exists(attackers_file(cell, "poison.parquet").path):
+        if (missing := missing_sources(cell.dataset, cell.attack)) and not exists(attackers_file(cell, "poison.parquet").path):
             yield missing
     first = {cell._replace(seed=""): cell for cell in cells}    # neither data nor others' weights hang on the seed
     for file in artifacts_behind(first.values()).values():
@@ -24,10 +24,11 @@ def missing_behind(cells):
 
 
 @functools.cache
-def missing_pictures(dataset, attack):
-    """What is not on disk of the pictures that an attack mixes in on this dataset."""
+def missing_sources(dataset, attack):
+    """What is not on disk of the pictures and the records that an attack reads on this dataset."""
     fields = spellings.resolve("attacks", attack, CONFIG.settings_of(dataset))
-    return _pictures.find_missing(catalog.describe("attacks", spellings.method_name(attack)).traits, fields)
+    traits = catalog.describe("attacks", spellings.method_name(attack)).traits
+    return _pictures.find_missing(traits, fields) or _records.find_missing(traits, fields)
 
 
 @functools.cache

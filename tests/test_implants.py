@@ -19,7 +19,7 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 
-IMPLANTS = [name for name in catalog.list_methods("attacks") if spellings.is_implant(name)]
+IMPLANTS = [n for n in catalog.list_methods("attacks") if spellings.is_implant(n) and n != "given_victim"]
 SIZE = 32
 """Images in a batch of the small network's recipe."""
 Untrained = Callable[[], Model]

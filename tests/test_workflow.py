@@ -207,6 +207,15 @@ def test_no_defense_can_see_the_trigger(copy: Path) -> None:
     assert before == [hashlib.sha256((copy / goal).read_bytes()).hexdigest() for goal in goals]
 
 
+def test_results_are_read_as_their_readme_says(built: Path) -> None:
+    (code,) = re.findall("```python\n(.*?)```", (HERE / "results/README.md").read_text(), re.S)
+    code = code.replace("results/artifacts", f"{built}/results/artifacts").replace(
+        '"poisoned.png"', "'/dev/null', 'PNG'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True)
+    assert done.returncode == 0 and "tensor([" in done.stdout, done.stderr
+
+
 def test_partial_tables_name_the_rest(copy: Path) -> None:
     shutil.rmtree(copy / VICTIM / "clp")
     snakemake(copy, "--config", "partial=true", "--", "results/tables/tiny.md")

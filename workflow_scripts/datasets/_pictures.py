@@ -49,7 +49,7 @@ class Pictures(Dataset):
     ) -> tuple[Images, Images]:
         """Training and test images of these files. UserError names a file that is no image, or of another size."""
         samples = [*train, *test]
-        cells = ((str(path), _read_bytes(path)) for path, _ in samples)
+        cells = ((str(path), read_bytes(path)) for path, _ in samples)
         images = self.gather(cells, range(len(samples)))
         labels, cut = np.array([label for _, label in samples], np.int64), len(train)
         return from_arrays((images[:cut], labels[:cut]), (images[cut:], labels[cut:]), classes)
@@ -111,7 +111,8 @@ def standardize(parts: tuple[Images, Images], mean: Sequence[float], std: Sequen
     return replace(train, format=form), replace(test, format=form)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """What a file of an image holds. UserError if it cannot be read, or is not there but for a pointer to it."""
     with files.reading(path, "image"):
         data = path.read_bytes()
     refuse_pointer(path, data)

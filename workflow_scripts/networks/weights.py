@@ -83,8 +83,20 @@ def load(
     return _read(path, expected, device, extractor)
 
 
+def fill(model: Model, path: str | Path) -> None:
+    """Give a network the weights of a state dict that nothing is said about. UserError if they are not its own."""
+    with files.reading(path, "safetensors"):
+        state, wanted = load_file(path), model.network.state_dict()
+        if differing := sorted(state.keys() ^ wanted.keys()):
+            held = "is missing" if differing[0] in wanted else "is none of them"
+            raise ValueError(f"its tensors are not those of {model.name}: {differing[0]} {held}")
+        _check_tensors(state, wanted)
+        model.network.load_state_dict(state, strict=True)
+
+
 def load_frozen(path: str | Path, device: torch.device) -> Model:
-    """The auxiliary that `path` holds, frozen; its own metadata says what it is."""
+    """The network that `path` holds, frozen: an auxiliary, or any victim or defended model that takes images; its own
+    metadata says what it is."""
     return _read(path, _read_architecture(path), device).requires_grad_(False)
 
 
