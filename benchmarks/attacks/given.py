@@ -46,6 +46,7 @@ def main(checkout: str, parquet: str) -> None:
         record = RECORDS / NAME
         write(record / TRAIN, train, poison.altered.index, poison.altered.images)
         write(record / TEST, test, rows, triggered)
+        torch.manual_seed(0)
         network = importlib.import_module("models.preact_resnet").PreActResNet18(num_classes=10).eval()
         save_file({key: value.contiguous() for key, value in network.state_dict().items()}, record / WEIGHTS)
         method, model = GivenVictim(record=NAME), weights.build("preact_resnet18", {}, train.format, RUN)
