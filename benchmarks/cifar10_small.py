@@ -20,7 +20,7 @@ from workflow_scripts.reporting.aggregate import format_spelling
 from workflow_scripts.reporting.estimates import Estimate, format_estimate
 
 STUDY = "cifar10_jpeg/cifar10_small"
-TABLES, METRICS = Path("results", "tables"), Path("results", "metrics", f"{STUDY}.parquet")
+TABLES, METRICS = Path("results", "tables"), Path("results", "metrics")
 ATTACKS = ("badnets", "blended")
 """Those of the README's table."""
 COUNTED = ("train", "implant", "defend", "evaluate")
@@ -74,7 +74,8 @@ def print_runs(clone: Path) -> None:
 
 def print_newer(clone: Path) -> None:
     """The cells that have been evaluated since the tables were made, each with its seed."""
-    known = {cell_of(row) for row in arrow.read_table(clone / METRICS)[0].to_pylist()}
+    tables = [arrow.read_table(path)[0] for path in (clone / METRICS).glob(f"{STUDY}*.parquet")]
+    known = {cell_of(row) for table in tables for row in table.to_pylist()}
     found = [row for path in sorted(clone.glob("results/artifacts/**/metrics.json")) for row in files.read_json(path)]
     if newer := [row for row in found if cell_of(row) not in known]:
         print("\n## Cells that are in no table yet\n\n| seed | attack | defense | ACC | ASR |\n|---|---|---|---|---|")
