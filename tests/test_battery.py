@@ -171,7 +171,7 @@ TRAINABLE = [
     for kind in ("attacks", "auxiliaries", "defenses", "detectors", "analyses")
     for name in catalog.list_methods(kind)
     if {*VICTIMS, "model"} & set(catalog.describe(kind, name).asks)
-    and not catalog.describe(kind, name).traits.get("hub")
+    and not any(catalog.describe(kind, name).traits.get(trait) for trait in ("hub", "of_record"))  # made by others
     and (kind != "auxiliaries" or has_features(name))
 ]
 

@@ -61,8 +61,8 @@ def _find_files(pattern: str) -> list[Path]:
     """The files of the studies of this name or pattern; UserError if there are none."""
     if not re.fullmatch(PATTERN, pattern):
         raise UserError(
-            f"{show(pattern)} is no name of a study: one is its path below studies/ without .yaml, of letters, digits, "
-            "_ and -, where * and ? make it a pattern"
+            f"no study {show(pattern)} in {FOLDER}/: one is called by its path there without .yaml, of letters, "
+            "digits, _ and -, where * and ? make it a pattern"
         )
     found: list[Path] = []
     with suppress(ValueError, OSError):  # a name of too many characters, ** in one
