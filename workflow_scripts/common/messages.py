@@ -107,7 +107,7 @@ def describe_failures(jobs: Iterable[Work], since: float) -> Iterator[str]:
 def describe_error(record: Mapping[str, Any]) -> Iterator[str]:
     """A line, of what Snakemake logs of a job of a cluster that failed: why, by Slurm's status and by its log."""
     if record.get("aux_logs"):  # several of its jobs in one, of which it keeps no reason
-        rules = dict.fromkeys(info["rule_name"] for info in record["job_error_info"])
+        rules = sorted({info["rule_name"] for info in record["job_error_info"]})  # which come in any order
         yield f"{', '.join(rules)} failed as one job; {_quote_slurm(record['aux_logs'][0])}"
     elif record.get("rule_msg"):
         reason = re.sub(r"\. ?(Detailed failure|For further).*", "", record["rule_msg"])
