@@ -39,7 +39,7 @@ def read_studies():
         asking = studies.read(CONFIG)
     except UserError as error:
         raise WorkflowError(f"backstop: {error}") from None
-    return find_available(asking) if workflow.is_main_process else (asking.studies, {})
+    return find_available(asking) if workflow.is_main_process else (Known(asking.studies), {})
 
 
 def find_available(asking):
@@ -66,7 +66,7 @@ class Known(dict):
 
 def all_studies():
     """The studies, by name."""
-    return Known(read_studies()[0])
+    return read_studies()[0]
 
 
 @functools.cache

@@ -177,6 +177,11 @@ def secret(test: Images, train: Images | None = None) -> Truth:
     return Truth(triggered, test.labels[rows], roles, altered, true, None, None, None)
 
 
+def is_of_record(attack: str) -> bool:
+    """Whether it reads what others have made: `test_given.py` makes that."""
+    return bool(catalog.describe("attacks", attack).traits.get("of_record"))
+
+
 def quick(kind: str, name: str) -> Any:
     """The method with every count of epochs or steps at its least, and its networks narrow, so that the whole catalog
     runs in seconds."""

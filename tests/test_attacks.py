@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Hand, quick
+from conftest import Hand, is_of_record, quick
 
 from workflow_scripts.attacks import Poison
 from workflow_scripts.common import catalog
@@ -17,8 +17,7 @@ from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.augmentation import augment_whole_batch, rotate
 
-ATTACKS = [name for name in catalog.list_methods("attacks") if name != "none" and not name.startswith("given")]
-"""Those of `test_given.py` read what others have made."""
+ATTACKS = [name for name in catalog.list_methods("attacks") if name != "none" and not is_of_record(name)]
 RATIO = 0.05
 Plant = Callable[..., Poison]
 

@@ -40,8 +40,6 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: Poison, digi
     write(tmp_path / "mine" / TRAIN, poison.altered.images, poison.original_labels, poison.altered.index)
     write(tmp_path / "mine" / TEST, poison.trigger(test.images[rows]), test.labels[rows], rows)
     monkeypatch.setattr(_records, "RECORDS", tmp_path)
-    for module in ("given", "given_victim"):
-        monkeypatch.setattr(f"workflow_scripts.attacks.{module}.RECORDS", tmp_path)
     return tmp_path / "mine"
 
 

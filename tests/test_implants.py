@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import Hand, quick
+from conftest import Hand, is_of_record, quick
 
 from workflow_scripts.attacks import Poison
 from workflow_scripts.attacks._generators import EncoderDecoder, InputAwareTrigger, root_mean_square
@@ -19,7 +19,7 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 
-IMPLANTS = [n for n in catalog.list_methods("attacks") if spellings.is_implant(n) and n != "given_victim"]
+IMPLANTS = [n for n in catalog.list_methods("attacks") if spellings.is_implant(n) and not is_of_record(n)]
 SIZE = 32
 """Images in a batch of the small network's recipe."""
 Untrained = Callable[[], Model]

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.compare_tsbd import drawn
-from benchmarks.gpu.official import Pictures
+from benchmarks.gpu.official import Pictures, open_checkout
 from workflow_scripts.attacks._records import RECORDS, TEST, TRAIN, WEIGHTS
 from workflow_scripts.attacks.badnets import BadNets
 from workflow_scripts.attacks.given_victim import GivenVictim
@@ -41,7 +41,7 @@ def main(checkout: str, parquet: str) -> None:
     poison = attack(train=train, ratio=RATIO, run=RUN)
     rows, labels = attack.asr_subset(test.labels, 10)
     triggered = poison.trigger(test.images[rows])
-    sys.path.insert(0, str(Path(checkout).resolve()))
+    open_checkout(checkout)
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
         record = RECORDS / NAME
         write(record / TRAIN, train, poison.altered.index, poison.altered.images)

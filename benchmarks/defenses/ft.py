@@ -19,7 +19,7 @@ import yaml
 from torchvision.transforms import Normalize
 
 from benchmarks.defenses._scene import Scene, read_scene
-from benchmarks.gpu.official import Pictures
+from benchmarks.gpu.official import Pictures, open_checkout
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses.ft import FineTuning
 from workflow_scripts.jobs.step import step
@@ -33,7 +33,7 @@ SHOWN = 64
 
 def main(checkout: str, clone: str) -> None:
     """Print the comparison as Markdown."""
-    sys.path.insert(0, checkout)
+    open_checkout(checkout)
     official = importlib.import_module("defense.ft")
     print("| attack | epochs | seed | | ACC | ASR | RA |\n|---|---|---|---|---|---|---|")
     for attack in ("badnets", "blended"):

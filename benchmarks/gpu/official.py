@@ -5,6 +5,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -36,12 +37,17 @@ class Pictures(torch.utils.data.Dataset[tuple[Image.Image, int]]):
         return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()), int(self.data.labels[row])
 
 
+def open_checkout(checkout: str) -> None:
+    """From here on the packages of a checkout of BackdoorBench can be imported."""
+    sys.path.insert(0, str(Path(checkout).resolve()))
+
+
 def measure(setting: Setting) -> Iterator[Row]:
     """Images/s of whole epochs, the first one left out, in which its workers start and the device warms up."""
     if not setting.backdoorbench:
         yield {"skipped": "no checkout of BackdoorBench was named"}
         return
-    sys.path.insert(0, setting.backdoorbench)
+    open_checkout(setting.backdoorbench)
     torch.backends.cudnn.deterministic = True  # as its scripts set it
     for size in (32,) if setting.tiny else (128, 512):
         trainer, seconds = make_trainer(setting, size), []

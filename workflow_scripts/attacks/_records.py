@@ -16,9 +16,14 @@ TRAIN, TEST, WEIGHTS = "bd_train_dataset", "bd_test_dataset", "model.safetensors
 NUMBER = re.compile(r"[0-9]{1,9}")
 
 
+def find_part(record: str, part: str) -> Path:
+    """Where a part of a record stands."""
+    return RECORDS / record / part
+
+
 def find_sources(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Path, ...]:
     """What an attack of these traits and fields reads of a record; its trait `of_record` names the parts."""
-    return tuple(RECORDS / fields["record"] / part for part in traits.get("of_record", ()))
+    return tuple(find_part(fields["record"], part) for part in traits.get("of_record", ()))
 
 
 def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:

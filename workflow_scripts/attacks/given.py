@@ -7,12 +7,12 @@ import numpy as np
 
 from workflow_scripts.attacks import DataPoison, Poison, check_target
 from workflow_scripts.attacks._records import (
-    RECORDS,
     TEST,
     TRAIN,
     Altered,
     check_originals,
     check_ratio,
+    find_part,
     list_images,
     read_pixels,
 )
@@ -41,9 +41,10 @@ class Given(DataPoison):
     def __call__(self, train: Images, ratio: float, run: Run) -> Poison:
         check_target(self, train)
         classes, shape = len(train.format.classes), train.format.shape
-        found = list_images(RECORDS / self.record / TRAIN)
+        folder = find_part(self.record, TRAIN)
+        found = list_images(folder)
         check_originals(found, train.labels)
-        check_ratio(len(found.places), len(train), ratio, RECORDS / self.record / TRAIN)
+        check_ratio(len(found.places), len(train), ratio, folder)
         images, labels = read_pixels(found.paths, shape), self.target_labels(found.labels, classes)
         altered = replace(train[found.places], images=images, labels=labels)
         roles = np.full(len(altered), "payload")
@@ -56,8 +57,9 @@ class Given(DataPoison):
         return found.places, self.target_labels(found.labels, classes)
 
     def _list_counted(self, classes: int) -> Altered:
-        found = list_images(RECORDS / self.record / TEST)
+        folder = find_part(self.record, TEST)
+        found = list_images(folder)
         counted = found.take(self.target_labels(found.labels, classes) != found.labels)
         if not len(counted.places):
-            raise UserError(f"{RECORDS / self.record / TEST}: all its images are of the class that the attacker wants")
+            raise UserError(f"{folder}: all its images are of the class that the attacker wants")
         return counted

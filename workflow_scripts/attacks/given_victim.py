@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from workflow_scripts.attacks import Poison
-from workflow_scripts.attacks._records import RECORDS, WEIGHTS
+from workflow_scripts.attacks._records import WEIGHTS, find_part
 from workflow_scripts.attacks.given import Given
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
@@ -22,5 +22,5 @@ class GivenVictim(Given):
 
     def __call__(self, train: Images, model: Model, ratio: float, run: Run) -> Poison:  # type: ignore[override]
         poison = super().__call__(train, ratio, run)
-        weights.fill(model, RECORDS / self.record / WEIGHTS)
+        weights.fill(model, find_part(self.record, WEIGHTS))
         return replace(poison, victim=model.eval())

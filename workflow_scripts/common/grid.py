@@ -10,6 +10,7 @@ from workflow_scripts.common.cells import Asked, Cell, format_ratio
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
 from workflow_scripts.common.errors import UserError, join_names, show
 from workflow_scripts.common.fields import RANGES, Field, Range
+from workflow_scripts.common.images import check_holdout, count_holdout
 
 SEED = Field("grid: seed", None, int, Range(0, 2**31 - 1))
 RATIO = Field("grid: ratio", None, float, RANGES["Share"][1])
@@ -149,12 +150,8 @@ def _check_holdout(defense: str, dataset: str, config: Config) -> None:
     total, loader = sum(_find_class_counts(dataset, config)), config.loader(dataset)[1]
     if size is None or not total:
         return
-    count, there = round(size * total) if size <= 1 else int(size), round(loader["holdout"] * total)
-    if not 1 <= count <= there:
-        raise UserError(
-            f"grid: {spellings.method_name(defense)}'s holdout_size {size:g} asks for {count} images of {dataset}; it "
-            f"may ask for 1 to {there}, or for more with a larger `holdout` in the dataset's entry of config.yaml"
-        )
+    there, who = round(loader["holdout"] * total), f"grid: {spellings.method_name(defense)}'s"
+    check_holdout(size, count_holdout(size, total), there, who, dataset)
 
 
 def _check_pair(model: str, defense: str, settings: Mapping[str, Any]) -> None:

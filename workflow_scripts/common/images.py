@@ -79,6 +79,20 @@ class Features(Images):
     """Images as a frozen extractor sees them: `images` is float32 (N, D)."""
 
 
+def count_holdout(size: float, total: int) -> int:
+    """How many images a `holdout_size` asks for, of so many training images."""
+    return round(size * total) if size <= 1 else int(size)
+
+
+def check_holdout(size: float, count: int, there: int, who: str, dataset: str) -> None:
+    """UserError, which begins with `who`, if these are none, or more than there are for defenders."""
+    if not 1 <= count <= there:
+        raise UserError(
+            f"{who} holdout_size {size:g} asks for {count} images of {dataset}; it may ask for 1 to {there}, or for "
+            "more with a larger `holdout` in the dataset's entry of config.yaml"
+        )
+
+
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A random order of positions whose every prefix has the classes in their overall proportion, within an image."""
     key = np.empty(len(labels))

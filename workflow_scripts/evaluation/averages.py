@@ -7,6 +7,8 @@ from typing import NamedTuple
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import group_rows
 
+VOID = {"diverged", "not_implanted"}
+"""The checks that a row is left out for."""
 Place = tuple[str, int]
 """An attack and a seed."""
 

@@ -9,8 +9,7 @@ from workflow_scripts.common import arrow, catalog, files, image_files, spelling
 from workflow_scripts.common import scores as detection
 from workflow_scripts.common import truth as secret
 from workflow_scripts.common.arguments import architecture_axis
-from workflow_scripts.common.errors import UserError
-from workflow_scripts.common.images import ImageFormat, Images
+from workflow_scripts.common.images import ImageFormat, Images, check_holdout, count_holdout
 from workflow_scripts.common.run import Run
 from workflow_scripts.jobs.job import Job
 
@@ -43,12 +42,8 @@ def holdout(job: Job, name: str) -> Images:
     with files.reading_artifact(job.inputs[name], "Parquet"):
         if type(train_images := about["train_images"]) is not int:
             raise ValueError(f"its metadata has {train_images!r:.60} train_images; it must be a whole number")
-        count = round(size * train_images) if size <= 1 else int(size)
-    if count > len(drawn) or count < 1:
-        raise UserError(
-            f"{job.name}: holdout_size {size:g} asks for {count} images of {job.run.dataset}; it may ask for 1 to "
-            f"{len(drawn)}, or for more with a larger `holdout` in the dataset's entry of config.yaml"
-        )
+        count = count_holdout(size, train_images)
+    check_holdout(size, count, len(drawn), f"{job.name}:", job.run.dataset)
     return drawn[:count]
 
 

@@ -8,14 +8,12 @@ import pyarrow as pa
 
 from workflow_scripts.common import spellings
 from workflow_scripts.common.cells import METRICS, Table, cell_of
-from workflow_scripts.evaluation.averages import Average, Place, average_cells, common_places
+from workflow_scripts.evaluation.averages import VOID, Average, Place, average_cells, common_places
 from workflow_scripts.evaluation.checks import Row
 from workflow_scripts.evaluation.rows import format_label, group_rows
 from workflow_scripts.reporting.estimates import Estimate, estimate
 
 AVERAGE = "average"
-VOID = {"diverged", "not_implanted"}
-"""The checks that a row is left out of averages for."""
 LONG = pa.schema(
     [
         *((key, pa.string()) for key in ("block", "row", "column", "metric")),
