@@ -1,6 +1,6 @@
 """What each artifact is made by: a rule's parameter, in the metadata of what it makes, and in `collect`."""
 
-from workflow_scripts.attacks import _pictures, _records
+from workflow_scripts.attacks import _user_files
 from workflow_scripts.auxiliaries import _folders
 from workflow_scripts.common import files, fingerprint, sources
 
@@ -28,16 +28,10 @@ def described(step, w):
     return catalog.describe(catalog.KIND_OF_AXIS[axis], name).traits, fields
 
 
-def attackers_sources(step, w):
-    """The user's pictures and records that an attack reads."""
-    about = described(step, w)
-    return _pictures.find_sources(*about) + _records.find_sources(*about)
-
-
 READS = {  # a step -> what it reads that no job makes: raw images, pictures, records, the weights of others; and what it makes of it
     "prepare_data": (lambda w: loader(w).sources(), DATASET + "/train.parquet"),
-    "poison": (lambda w: attackers_sources("poison", w), ATTACK + "/poison.parquet"),
-    "implant": (lambda w: attackers_sources("implant", w), VICTIM + "/poison.parquet"),
+    "poison": (lambda w: _user_files.find_sources(*described("poison", w)), ATTACK + "/poison.parquet"),
+    "implant": (lambda w: _user_files.find_sources(*described("implant", w)), VICTIM + "/poison.parquet"),
     "train_auxiliary": (lambda w: _folders.find_sources(*described("train_auxiliary", w)), AUXILIARY + "/model.safetensors"),
 }
 

@@ -28,7 +28,7 @@ def missing_sources(dataset, attack):
     """What is not on disk of the pictures and the records that an attack reads on this dataset."""
     fields = spellings.resolve("attacks", attack, CONFIG.settings_of(dataset))
     traits = catalog.describe("attacks", spellings.method_name(attack)).traits
-    return _pictures.find_missing(traits, fields) or _records.find_missing(traits, fields)
+    return _user_files.find_missing(traits, fields)
 
 
 @functools.cache

@@ -338,7 +338,7 @@ def test_planning_never_imports_torch(tmp_path: Path) -> None:
         "'tiny_imagenet': {'folder': 'nowhere'}, 'imagefolder': {'folder': 'nowhere'}}\n"
         "print([bool(catalog.make('datasets', name, fields).missing()) for name, fields in given.items()])\n"
         "made = [catalog.make('datasets', name, {}) for name in catalog.list_methods('datasets')]\n"
-        "from workflow_scripts.attacks._pictures import find_missing\n"
+        "from workflow_scripts.attacks._user_files import find_missing\n"
         "print([m for m in ('torch', 'torchvision', 'pandas', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)

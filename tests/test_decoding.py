@@ -14,7 +14,7 @@ import torchvision.transforms as T
 from PIL import Image
 
 from workflow_scripts.attacks import _pictures
-from workflow_scripts.attacks._pictures import find_missing
+from workflow_scripts.attacks._user_files import find_missing
 from workflow_scripts.attacks.blended import Blended
 from workflow_scripts.common import catalog, spellings
 from workflow_scripts.common.decoding import Background, decode

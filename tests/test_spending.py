@@ -71,5 +71,5 @@ def test_stability_is_over_settings_not_over_attacks(tmp_path: Path) -> None:
         found = [line[key] for key in ("own", "median", "worst", "best")]
         assert found == pytest.approx([own + more for own in (0.9, 0.7, 0.2, 0.9)])
         assert line["settings"] == 5 and line["worst_setting"] == "ft+lr~0.01" and line["best_setting"] == "ft"
-    assert "ft,badnets,5,90.0,70.0,20.0,90.0" in Path(output.csv).read_text(), "in percent"
+    assert "ft,badnets,5,90.00,70.00,20.00,90.00" in Path(output.csv).read_text(), "in percent"
     assert "ft lr=0.01" in Path(output.md).read_text()

@@ -1,8 +1,7 @@
-"""Pictures of the user's that attacks mix in: whether they are there, asked before a run without torch; and pixels."""
+"""Pictures that attacks mix in, the user's and a drawn one; read without torch."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,25 +17,6 @@ DRAWN = "drawn"
 PICTURES = Path("data/pictures")
 CANVAS = 256
 SHAPES = 8
-
-
-def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
-    """Why an attack of these traits and fields cannot have its pictures, in a line; nothing if it can, or needs none.
-    Its trait `pictures` says which of its fields name one."""
-    for key in traits.get("pictures", ()):
-        try:
-            if fields[key] != DRAWN:
-                read_picture(fields[key])
-        except UserError as error:
-            return str(error)
-    return ""
-
-
-def find_sources(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Path, ...]:
-    """The pictures that an attack of these traits and fields mixes in, at their places or, where there is none, at one
-    where there is none."""
-    named = [fields[key] for key in traits.get("pictures", ()) if fields[key] != DRAWN]
-    return tuple(path for name in named for path in list_named(name) or [PICTURES / name])
 
 
 def find_picture(name: str, shape: tuple[int, int, int]) -> np.ndarray:

@@ -1,14 +1,13 @@
-"""What others have poisoned, in `data/records/`: whether it is there, asked before a run without torch; and pixels."""
+"""What others have poisoned, in `data/records/`: where a part stands, which images it alters, their pixels."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from workflow_scripts.common import files
-from workflow_scripts.common.errors import UserError, join_names
+from workflow_scripts.common.errors import UserError
 
 RECORDS = Path("data/records")
 TRAIN, TEST, WEIGHTS = "bd_train_dataset", "bd_test_dataset", "model.safetensors"
@@ -19,21 +18,6 @@ NUMBER = re.compile(r"[0-9]{1,9}")
 def find_part(record: str, part: str) -> Path:
     """Where a part of a record stands."""
     return RECORDS / record / part
-
-
-def find_sources(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Path, ...]:
-    """What an attack of these traits and fields reads of a record; its trait `of_record` names the parts."""
-    return tuple(find_part(fields["record"], part) for part in traits.get("of_record", ()))
-
-
-def find_missing(traits: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
-    """What is not there of them, in a line; nothing if all is, or if it needs none."""
-    missing = [path for path in find_sources(traits, fields) if not path.exists()]
-    if not missing:
-        return ""
-    there = join_names(sorted(path.name for path in RECORDS.glob("[!.]*"))) if RECORDS.is_dir() else "nothing"
-    told = "`python -m workflow_scripts given_victim` says what goes there"
-    return f"{missing[0]} is not there; {RECORDS} holds: {there}; {told}"
 
 
 class Altered(NamedTuple):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from workflow_scripts.common import arrow
@@ -16,7 +15,7 @@ from workflow_scripts.reporting.estimates import describe_estimates
 from workflow_scripts.reporting.notes import describe_absent, describe_marks, join_words
 from workflow_scripts.reporting.published import read_published
 from workflow_scripts.reporting.reported_parts import lay_out_reported
-from workflow_scripts.reporting.tables import write_texts
+from workflow_scripts.reporting.tables import to_percent, write_texts
 
 NUMBERS = ("theirs", "ours", "minimum", "maximum", "difference")
 THEIRS = ("source", "table", "place", "dataset", "model", "attack", "ratio", "setting")
@@ -42,7 +41,7 @@ def write(study: Study, metrics: str, published: str, otherwise: Otherwise, outp
     parts = lay_out_reported(table, [line for line in lines if line.theirs] or lines, otherwise)
     notes = [*write_notes(table, lines), *describe_absent(study, count_missing(study, rows))]
     title = f"{study.title}: beside what was published"
-    write_texts(output, title, table.stem(study.name), to_percent(long), parts, notes)
+    write_texts(output, title, table.stem(study.name), to_percent(long.to_pandas(), NUMBERS), parts, notes)
 
 
 def to_long_table(table: Table, lines: Iterable[Line], otherwise: Otherwise) -> pa.Table:
@@ -58,14 +57,6 @@ def to_long_table(table: Table, lines: Iterable[Line], otherwise: Otherwise) -> 
             numbers = (line.published(metric), ours.mean, ours.minimum, ours.maximum, line.difference(metric))
             found.append({**about, "metric": metric, "seeds": ours.n, **dict(zip(NUMBERS, numbers, strict=True))})
     return pa.Table.from_pylist(found, LONG)
-
-
-def to_percent(long: pa.Table) -> pd.DataFrame:
-    """The same for people: in percent, with two digits behind the point."""
-    frame = long.to_pandas()
-    for key in NUMBERS:
-        frame[key] = [f"{100 * value:.2f}" if value == value else "" for value in frame[key].astype(float)]
-    return frame
 
 
 def write_notes(table: Table, lines: Sequence[Line]) -> list[str]:

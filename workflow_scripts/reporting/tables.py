@@ -1,5 +1,6 @@
 """A study's table: long Parquet for machines; wide CSV, Markdown and LaTeX, in percent, for people."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,9 +70,8 @@ def to_wide_frame(found: Sequence[TableCell], columns: Sequence[str]) -> pd.Data
     """The means in percent, a line for each block, metric and row."""
     lines: dict[tuple[str, str, str], dict[str, str]] = {}
     for place in sorted(found, key=lambda place: list(NAMES).index(place.metric)):
-        mean = place.estimate.mean
         line = lines.setdefault((place.block, place.metric, place.row), {})
-        line[place.column] = "" if mean is None else f"{100 * mean:.2f}"
+        line[place.column] = format_percent(place.estimate.mean)
     blocks = dict.fromkeys(place.block for place in found)
     rows = [
         {**({"block": at[0]} if any(blocks) else {}), "metric": NAMES[at[1]], "row": at[2], **line}
@@ -84,8 +84,15 @@ def to_wide_frame(found: Sequence[TableCell], columns: Sequence[str]) -> pd.Data
 
 
 def to_percent(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The frame with these columns of fractions in percent, to two decimals."""
-    return frame.assign(**{column: (100 * frame[column].astype(float)).round(2) for column in columns})
+    """The frame with these columns of fractions in percent, as texts."""
+    return frame.assign(
+        **{column: [format_percent(value) for value in frame[column].astype(float)] for column in columns}
+    )
+
+
+def format_percent(value: float | None) -> str:
+    """A fraction in percent, with two digits behind the point; nothing where there is none."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:.2f}"
 
 
 def to_markdown(title: str, parts: Sequence[Part], notes: Sequence[str]) -> str:
