@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Hand, quick
 from made_up import Inputs, analyzed, made_up_study, write_costs, write_metrics
@@ -78,7 +79,7 @@ def texts_of(figure: Figure) -> list[str]:
 def test_a_figure_has_no_labels_that_overlap(name: str, many: bool, tmp_path: Path, hand: Hand) -> None:
     long = {"random_pruning": {"layers": "last", "share": 0.5, "epochs": 20}}
     sweep = [{"clp": {"u": [float(u) for u in range(1, 31)]}}] if many else []
-    study = made_up_study(defense=["none", "ft", long, *sweep, "clean"])
+    study = made_up_study(defense=["none", {"ft": {"lr": [0.01, 0.1]}}, long, *sweep, "clean"])
     figure = draw(name, study, tmp_path, hand)
     output = types.SimpleNamespace(png=str(tmp_path / "a.png"), pdf=str(tmp_path / "a.pdf"))
     assert_apart(name, [text for axis in figure.axes for text in (axis.title, axis.yaxis.label) if axis.get_visible()])
@@ -116,6 +117,17 @@ def test_a_swept_field_is_spelled_out_around_the_datasets_setting(name: str, tmp
     study = made_up_study(attack="badnets", defense=["none", {"ft": {"lr": [0.01, 0.1]}}])
     words = " ".join(texts_of(draw(name, study, tmp_path, hand)))
     assert "lr=0.01" in words and "lr=0.1 " in words.replace("\n", " ") + " "
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_figure_that_has_nothing_to_show_says_why(found: bool, tmp_path: Path) -> None:
+    study = made_up_study(attack="badnets", seed=[0, 1], defense=["none", "ft"])
+    skipped: Measured = SYNTHETIC["neuron_scores"](np.random.default_rng(0))[0][:0], {"skipped": "ft scores no units"}
+    paths = analyzed(study, "neuron_scores", tmp_path, lambda i: skipped) if found else []
+    inputs = Inputs(metrics=write_metrics(study, tmp_path, lambda cell: {}), neuron_scores=paths)
+    words = " ".join(" ".join(texts_of(plotting.draw("coverage", {}, study, inputs))).split())
+    counted = f"ft scores no units ({len(paths)} of {len(paths)} cells)"
+    assert f"neuron_scores: {counted if found else 'no cell of the study has what it reads'}" in words
 
 
 def test_only_seeds_share_a_panel() -> None:

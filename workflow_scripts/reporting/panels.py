@@ -91,8 +91,6 @@ def finish(
     elif legend == "below":
         across = max(1, int(figure.get_figwidth() / 1.6))
         figure.legend(handles=handles, loc="outside lower center", ncols=across, frameon=False, fontsize=8)
-    if not any(axis.has_data() or axis.texts for axis in figure.axes):
-        figure.text(0.5, 0.5, "nothing to show", ha="center", va="center", fontsize=9, color="#777777")
     room = int(10 * figure.get_figwidth())
     figure.suptitle("\n".join(line for text in (title, note) if text for line in textwrap.wrap(text, room)))
     return figure

@@ -1,5 +1,7 @@
 """What all figures share: style, names, saving."""
 
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,7 +53,25 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
             paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]
             given[analysis] = name_measured(study, [arrow.read_table(path) for path in paths])
     with plt.rc_context(STYLE):
-        return catalog.make("figures", name, options)(**{key: given[key] for key in asked})
+        figure: Figure = catalog.make("figures", name, options)(**{key: given[key] for key in asked})
+        if not any(axis.has_data() or axis.texts for axis in figure.axes):
+            lines = describe_nothing({key: given[key] for key in asked if key in catalog.list_methods("analyses")})
+            text = "\n".join(textwrap.fill(line, int(8 * figure.get_figwidth())) for line in lines)
+            figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, color="#777777")
+            for axis in figure.axes:
+                axis.set_visible(False)
+        return figure
+
+
+def describe_nothing(analyses: Mapping[str, Sequence[Measured]]) -> list[str]:
+    """Why a figure that draws these has nothing to draw, a line for each reason."""
+    lines = ["nothing to show"]
+    for analysis, found in analyses.items():
+        skipped = Counter(about["skipped"] for _, about in found if "skipped" in about)
+        lines += [f"{analysis}: {reason} ({count} of {len(found)} cells)" for reason, count in skipped.items()]
+        if not found:
+            lines.append(f"{analysis}: no cell of the study has what it reads")
+    return lines
 
 
 def name_measured(study: Study, found: Sequence[Measured]) -> list[Measured]:
