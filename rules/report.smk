@@ -44,7 +44,9 @@ def figure_inputs(w):
 
 def figures_shown(study):
     """The figures of a study: all, or with `--config partial=true` those that there is something for."""
-    there = not CONFIG.partial or any(exists(metrics_of(cell)) for cell in study.cells)
+    if not CONFIG.partial:
+        return study.figures
+    there = any(exists(metrics_of(cell)) for cell in study.cells)
     return [figure for figure in study.figures if there and all(analyses_of_figure(describe_figure(figure), study.cells).values())]
 
 

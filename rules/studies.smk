@@ -98,7 +98,8 @@ def count_cells(study):
 def tell_outlook():
     """Says, once, how much there is to do."""
     cells = {name: count_cells(name) for name in all_studies()}
-    say(messages.describe_outlook(list(unfinished()), cells, ROOT, workflow.cores or workflow.nodes or 1))
+    workers = workflow.cores or workflow.nodes or 1
+    say(messages.describe_outlook(list(unfinished()), cells, ROOT, min(workers, GPU_PLACES or workers)))
 
 
 def tell_more(record):
@@ -121,8 +122,8 @@ onstart:
 
 
 onsuccess:
-    shown = {name: study for name, study in all_studies().items() if exists(f"results/metrics/{name}.parquet")}    # not of a batch
-    say(messages.describe_results({name: study.tables[0].stem(name) if study.tables else "" for name, study in shown.items()}))
+    shown = [study for name, study in all_studies().items() if exists(f"results/metrics/{name}.parquet")]    # not of a batch
+    say(messages.describe_results(shown))
     say(messages.describe_left_out(read_studies()[1]))
 
 

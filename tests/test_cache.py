@@ -103,6 +103,11 @@ def test_what_stands_for_files_of_the_users(tmp_path: Path, monkeypatch: pytest.
     one, two, three = (hash_content((tmp_path / name / "raw",)) for name in ("one", "two", "three"))
     assert one == two != three and one and hash_content((tmp_path / "four",)) == ""
     assert hash_content((tmp_path / "one" / "raw", tmp_path / "four")) == ""
+    for litter in (".DS_Store", "Thumbs.db", "@eaDir/file"):
+        (tmp_path / "two" / "raw" / litter).parent.mkdir(exist_ok=True)
+        (tmp_path / "two" / "raw" / litter).write_text("left by a file manager")
+    hash_content.cache_clear()
+    assert hash_content((tmp_path / "two" / "raw",)) == one
     made, loaded = tmp_path / "made.parquet", tmp_path / "loaded.parquet"
     write_table(made, pa.table({}), {"sources": one, "found": one})
     write_table(loaded, pa.table({}), {"sources": "", "found": one})

@@ -478,6 +478,9 @@ def test_truncated_files_are_said(tmp_path: Path, cut: int, digits: tuple[Images
         path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(UserError, match="not a readable Parquet file .* remove it and run again"):
         image_files.read_images(images)
+    (link := tmp_path / "link.parquet").symlink_to(images)  # as into a cache
+    with pytest.raises(UserError, match=f"{link}: not a readable Parquet file .* remove {images} and run again"):
+        image_files.read_images(link)
     with pytest.raises(UserError, match="not a readable safetensors file .* remove it and run again"):
         weights.load(network, "preact_small", {}, torch.device("cpu"))
 

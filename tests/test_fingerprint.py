@@ -11,8 +11,9 @@ import pytest
 import yaml
 from checkout import HERE, TINY, copy_of_checkout, snakemake
 
-from workflow_scripts.common import config, fingerprint, spellings
+from workflow_scripts.common import config, fingerprint, source, spellings
 from workflow_scripts.common.arguments import STEPS
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fingerprint import PLANNING, find_reachable
 from workflow_scripts.common.plan import Planner, Wildcards
 from workflow_scripts.common.source import ROOT, parse_source
@@ -147,7 +148,8 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     root.mkdir()
     for name, text in sources.items():
         (root / name).write_text(text)
-    monkeypatch.setattr(fingerprint, "ROOT", root)
+    for module in (fingerprint, source):
+        monkeypatch.setattr(module, "ROOT", root)
     clear()
     yield root
     clear()
@@ -205,6 +207,25 @@ def test_what_may_change_a_number_changes_the_fingerprint(library: Path, file: s
 def test_a_module_that_is_passed_on_is_reached_as_a_whole(library: Path) -> None:
     first = digest_after(library, "loop.py", "shared.step(LR)", "vars(shared)['other']()")
     assert digest_after(library, "shared.py", "return 0", "return 1") != first
+
+
+def test_an_import_that_is_not_followed_is_refused(library: Path) -> None:
+    """It would hide what it reaches, within a function too."""
+    with pytest.raises(UserError, match=r"workflow_scripts/loop.py, line \d+: from . import shared: write it as"):
+        digest_after(library, "loop.py", "shared.step(LR)", "__import__('os')\n    from . import shared")
+
+
+def test_what_a_job_asks_of_a_name_is_in_its_fingerprint() -> None:
+    """Whether a defense is a control decides where its column stands."""
+    reached = find_reachable(frozenset(fingerprint.find_roots("collect")))
+    assert {"is_control", "at_random"} <= {name for path, name in reached if path.name == "spellings.py"}
+
+
+def test_the_largest_holdout_is_no_matter_of_the_images(planner: Planner) -> None:
+    """A larger one would train every victim again."""
+    w = Wildcards(dataset="digits", seed="0")
+    assert "holdout" not in planner.made("prepare_data", w)["params"]["dataset"]
+    assert "holdout" in planner.made("draw_holdout", w)["params"]["dataset"]
 
 
 def test_cells_of_two_seeds_are_made_by_different_things(planner: Planner) -> None:

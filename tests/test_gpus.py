@@ -72,7 +72,13 @@ def test_a_killed_job_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ[VISIBLE] == "0"
 
 
-@pytest.mark.parametrize("scheduled", [{VISIBLE: ""}, {VISIBLE: "-1"}, {"SLURM_JOB_ID": "7"}])
+def test_jobs_within_an_allocation_of_several_gpus_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with hold_gpu(1):
+        assert os.environ[VISIBLE] == "3"
+
+
+@pytest.mark.parametrize("scheduled", [{VISIBLE: ""}, {VISIBLE: "-1"}, {VISIBLE: "5", "SLURM_JOB_ID": "7"}])
 def test_without_a_choice_nothing_is_held(
     scheduled: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

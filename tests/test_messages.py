@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from workflow_scripts.common import progress
+from workflow_scripts.common.cells import Study, Table
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.messages import (
     Cells,
@@ -138,8 +139,12 @@ def test_why_a_job_of_a_cluster_failed_is_said(tmp_path: Path) -> None:
 
 
 def test_a_run_that_went_well_says_where_its_results_are() -> None:
-    found = list(describe_results({"mine": "mine_costs", "other": ""}))
-    assert found[0].startswith("results/tables/mine_costs.md, ") and "tables" not in found[1]
+    shown = Study("mine", "Mine", (), (Table(kind="costs"),), ("heatmap",))
+    measured = Study("other", "Other", (), (), (), ("sweep+percents~0x50",))
+    assert list(describe_results([shown, measured])) == [
+        "results/tables/mine_costs.md, results/figures/mine_*.png, results/metrics/mine.parquet",
+        "results/analyses/sweep+percents~0x50/, results/metrics/other.parquet",
+    ]
 
 
 def test_what_was_left_out_is_named_once() -> None:

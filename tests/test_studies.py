@@ -46,6 +46,15 @@ def read(folder: Path, grid: Any = None, changed: dict[str, Any] | None = None, 
     return found
 
 
+def test_what_a_study_says_of_an_analysis_holds_whatever_the_dataset_says(folder: Path) -> None:
+    assert read(folder, analysis={"name": "sweep", "holdout_size": 0.05}).analyses == ("sweep+holdout_size~0.05",)
+
+
+def test_a_commit_that_is_read_as_a_number_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="commit is read as 9843193, no text; write ~0 behind it"):
+        read(folder, changed={"commit": 9843193})
+
+
 def test_a_grid_is_the_product_of_its_axes(folder: Path) -> None:
     grid = {"attack": ["none", "badnets"], "seed": [0, 1], "defense": ["none", {"clp": {"u": [2, 4]}}]}
     cells = read(folder, grid).cells

@@ -230,6 +230,9 @@ def test_what_is_partial_computes_nothing(tmp_path: Path) -> None:
     (folder / "studies/tiny.yaml").write_text(yaml.safe_dump({**TINY, **wanted}))
     assert set(planned(folder)) >= {"train", "analyze", "plot"}
     assert set(planned(folder, "--config", "partial=true")) == {"all", "collect", "tabulate"}
+    of_logs = {"grid": {**TINY["grid"], "defense": "none"}, "figure": "score_density"}
+    (folder / "studies/tiny.yaml").write_text(yaml.safe_dump(of_logs))
+    assert planned(folder)["plot"] == 1, "it says itself that no cell has what it reads"
 
 
 def test_what_an_attacker_trains_is_no_cost_of_the_defender(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,11 +13,17 @@ from workflow_scripts.common.listing import NO_CONFIG, write_listing
 
 CONFIG = Path("config.yaml")
 
+
+def read_raw() -> Any:
+    """What the configuration says; nothing where there is none. (`documents.read_yaml` would import NumPy.)"""
+    try:
+        return yaml.safe_load(CONFIG.read_text(encoding="utf-8")) if CONFIG.exists() else None
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{CONFIG}: not YAML: {' '.join(str(error).split())}") from None
+
+
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough, `head`, is no error
 try:
-    read = config.read(yaml.safe_load(CONFIG.read_text(encoding="utf-8")) or {}) if CONFIG.exists() else NO_CONFIG
-    print(write_listing(sys.argv[1:], read))
+    print(write_listing(sys.argv[1:], config.read(raw) if (raw := read_raw()) else NO_CONFIG))
 except UserError as error:
     sys.exit(f"backstop: {error}")
-except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
-    sys.exit(f"backstop: {CONFIG}: not YAML: {' '.join(str(error).split())}")

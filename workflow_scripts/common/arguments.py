@@ -44,16 +44,18 @@ NAMED = {"auxiliaries": "auxiliary", "datasets": "images", "detectors": "scores"
 
 
 class Step(NamedTuple):
-    """The axis of its method; arguments that the step reads itself; axes whose hyper-parameters its rows carry too."""
+    """The axis of its method; arguments that the step reads itself; axes whose hyper-parameters its rows carry too;
+    whether it calls its method; fields of that which make no difference to it."""
 
     axis: str
     reads: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     calls: bool = True
+    ignores: tuple[str, ...] = ()
 
 
 STEPS = {
-    "prepare_data": Step("dataset"),
+    "prepare_data": Step("dataset", ignores=("holdout",)),
     "draw_holdout": Step("dataset"),
     "poison": Step("attack", reads=("test",)),
     "train": Step("model", reads=("model", "poisoned_train")),

@@ -7,7 +7,7 @@ import ast
 import functools
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,13 @@ KIND_OF_AXIS = {
     "analysis": "analyses",
     "auxiliary": "auxiliaries",
 }
+BESIDE = {
+    "attacks": {"auxiliaries", "holdout"},
+    "models": {"auxiliaries"},
+    "defenses": {"retrained"},
+    "detectors": {"retrained"},
+}
+"""Folders that lie where methods of a kind have theirs; detectors lie beside defenses."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,14 @@ def check_name(kind: str, name: Any) -> None:
 
 
 def check_methods() -> None:
-    """UserError, with the file, if one of the methods cannot be read: it would be in the way of every study."""
+    """UserError, with the file, if one of the methods cannot be read, or has a name that others have in its folder of
+    results: it would be in the way of every study."""
+    beside = {**BESIDE, "detectors": {*BESIDE["detectors"], *list_methods("defenses")}}
     for kind in BASES:
         for name in list_methods(kind):
             describe(kind, name)
+            if name in beside.get(kind, ()):
+                raise UserError(f"{kind}/{name}.py: its results would lie where others do; call it otherwise")
 
 
 def source_file(kind: str, method: str) -> Path:
@@ -100,7 +111,7 @@ def describe(kind: str, method: str) -> Method:
                 case ast.AnnAssign(target=ast.Name(id=key), value=None):
                     raise UserError(f"{home.parent.name}/{home.name}: the field {key} has no default; give it one")
                 case ast.AnnAssign(target=ast.Name(id=key), annotation=kind_, value=ast.expr() as default):
-                    found[key] = fields.parse_annotation(key, resolve_alias(home, kind_), ast.literal_eval(default))
+                    found[key] = _read_field(home, key, resolve_alias(home, kind_), default)
                 case ast.Assign(targets=[ast.Name(id=key)], value=ast.Constant() | ast.Tuple() as value):
                     traits[key] = ast.literal_eval(value)
                 case ast.FunctionDef(name="__call__"):
@@ -109,7 +120,33 @@ def describe(kind: str, method: str) -> Method:
         asks = tuple(key for key, field in found.items() if field.names in NAMED)
     described = Method(kind, method, node.name, found, asks, traits)
     _check_asks(path, described)
+    if kind == "datasets":
+        _check_sources(path, node, found)
     return described
+
+
+def _check_sources(path: Path, node: ast.ClassDef, known: Collection[str]) -> None:
+    """UserError where a loader reads files and does not say which: other images would be taken for the same."""
+    own = (part for _, owner in find_lineage(path, node) if owner.name != BASES["datasets"] for part in owner.body)
+    if {"file", "folder"} & set(known) and not any(isinstance(n, ast.FunctionDef) and n.name == "sources" for n in own):
+        raise UserError(
+            f"datasets/{path.name}: it reads files and has no method `sources`, which must name them, or other images "
+            "would be taken for the same"
+        )
+
+
+def _read_field(path: Path, name: str, annotation: ast.expr, default: ast.expr) -> fields.Field:
+    """A field of a method. UserError, with the file, where its kind or its default cannot be read."""
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        return fields.parse_annotation(name, annotation, ast.literal_eval(default))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except ValueError:
+        text = ast.unparse(default)
+        raise UserError(
+            f"{where}: the default of {name} is {text}; it must be written out, a number or a text"
+        ) from None
 
 
 def _check_asks(path: Path, method: Method) -> None:

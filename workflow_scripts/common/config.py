@@ -116,6 +116,8 @@ def read(raw: Mapping[str, Any], checked: bool = False) -> Config:
     for name in (*settings, *standing, *([raw["dataset"]] if "dataset" in raw else [])):
         if not isinstance(name, str) or name not in datasets:
             raise UserError(f"config: no dataset {show(name)}; there are: {join_names(datasets)}")
+    if isinstance(commit := raw.get("commit", ""), int | float):
+        raise UserError(f"config: commit is read as {show(commit)}, no text; write ~0 behind it, say commit=9843193~0")
     try:
         own = {field.name: field.read(raw.get(field.name, field.default)) for field in SWITCHES}
     except UserError as error:

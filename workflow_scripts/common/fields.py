@@ -140,7 +140,7 @@ def format_value(value: Any) -> str:
 
 
 def parse_annotation(name: str, annotation: ast.expr, default: Any) -> Field:
-    """The field that `name: annotation = default` in a method's class declares."""
+    """The field that `name: annotation = default` in a method's class declares. UserError if it may not be one."""
     simple = {"int": int, "float": float, "bool": bool, "str": str}
     match annotation:
         case ast.Name(id=known) if known in RANGES:
@@ -154,6 +154,9 @@ def parse_annotation(name: str, annotation: ast.expr, default: Any) -> Field:
             found = ast.literal_eval(choices)
             options = found if isinstance(found, tuple) else (found,)
             return Field(name, default, type(options[0]), choices=options)
-        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[ast.Name(id=known), *_])):
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[ast.Name(id=known), *_])) if (
+            RANGES.get(known, (float,))[0] is int
+        ):
             return Field(name, default, tuple, RANGES[known][1])
-    raise TypeError(f"field {name}: no rule for the annotation {ast.unparse(annotation)!r}")
+    there = join_names([*simple, *RANGES, *NAMES, "Literal[…]", "tuple[Count, ...]"])
+    raise UserError(f"the field {name} is annotated as {ast.unparse(annotation)}; there are: {there}")

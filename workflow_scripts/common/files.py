@@ -128,5 +128,6 @@ def reading(path: str | Path, kind: str, remedy: str = "") -> Iterator[None]:
 
 
 def reading_artifact(path: str | Path, kind: str) -> AbstractContextManager[None]:
-    """The same of what this pipeline has made, and can make again."""
-    return reading(path, kind, "; remove it and run again")
+    """The same of what this pipeline has made, and can make again: a link to a cache is mended where it leads."""
+    broken = os.path.realpath(path) if Path(path).is_symlink() else "it"
+    return reading(path, kind, f"; remove {broken} and run again")

@@ -9,13 +9,13 @@ it means both: a rerun too many does less harm than a stale number.
 import ast
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workflow_scripts.common.arguments import READERS
 from workflow_scripts.common.catalog import describe, source_file
-from workflow_scripts.common.source import ROOT, parse_source
+from workflow_scripts.common.source import ROOT, find_imports, parse_source
 
 PLANNING = frozenset(
     ROOT / "common" / f"{name}.py"
@@ -28,7 +28,6 @@ PLANNING = frozenset(
         "grid",
         "plan",
         "source",
-        "spellings",
         "studies",
     )
 )
@@ -83,7 +82,7 @@ class _Source:
 
 @functools.cache
 def _read_source(path: Path) -> _Source:
-    found = _Source(imports=dict(_find_bindings(parse_source(path).body)))
+    found = _Source(imports=_find_bindings(path, parse_source(path).body))
     for node in parse_source(path).body:
         names = _find_defined(node)
         for name in names:
@@ -110,15 +109,9 @@ def _is_for_types(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def _find_bindings(body: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
-    """What the imports of this project's code among these statements bind."""
-    for node in body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == ROOT.name:
-            base = ROOT.parent.joinpath(*(node.module or "").split("."))
-            home = base.with_suffix(".py") if base.with_suffix(".py").exists() else base / "__init__.py"
-            for alias in node.names:
-                module = base / f"{alias.name}.py"
-                yield alias.asname or alias.name, (module, "") if module.exists() else (home, alias.name)
+def _find_bindings(path: Path, nodes: Iterable[ast.AST]) -> dict[str, Definition]:
+    """What the imports of this project's code among these nodes of a file bind."""
+    return {bound: (home, name) for bound, home, name in find_imports(path, nodes)}
 
 
 @functools.cache
@@ -131,8 +124,8 @@ def _find_references(path: Path, name: str) -> frozenset[Definition]:
     found = {(path, "")} if name else {(home, "") for home, _ in source.imports.values()}
     found.add((path.parent / "__init__.py", ""))
     for node in nodes:
-        inner = [n for n in ast.walk(node) if isinstance(n, ast.ImportFrom)]
-        bound = source.imports | dict(_find_bindings(inner))  # type: ignore[arg-type]
+        inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+        bound = source.imports | _find_bindings(path, inner)
         found |= {(home, "") for home, _ in bound.values()} if inner else set()
         found |= set(_find_names(node, bound, path, source))
     return frozenset(found)

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from workflow_scripts.common import files
+from workflow_scripts.common.cells import Study
 from workflow_scripts.common.progress import format_duration
 
 START_UP = 2.5
@@ -132,11 +133,13 @@ def read_last_line(log: str) -> str:
     return lines[-1] if lines else "nothing"
 
 
-def describe_results(studies: Mapping[str, str]) -> Iterator[str]:
-    """Lines: where the results are of each study, by its name; what its first table is called, nothing without one."""
-    for name, stem in list(studies.items())[:SHOWN]:
-        table = f"results/tables/{stem}.md, " if stem else ""
-        yield f"{table}results/figures/{name}_*.png, results/metrics/{name}.parquet"
+def describe_results(studies: Sequence[Study]) -> Iterator[str]:
+    """Lines: where the results of each study are."""
+    for study in studies[:SHOWN]:
+        tables = [f"tables/{study.tables[0].stem(study.name)}.md"] if study.tables else []
+        figures = [f"figures/{study.name}_*.png"] if study.figures else []
+        analyses = [f"analyses/{analysis}/" for analysis in study.analyses]
+        yield ", ".join(f"results/{part}" for part in (*tables, *figures, *analyses, f"metrics/{study.name}.parquet"))
 
 
 def describe_left_out(left_out: Mapping[str, str]) -> Iterator[str]:

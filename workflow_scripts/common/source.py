@@ -2,6 +2,7 @@
 
 import ast
 import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workflow_scripts.common.errors import UserError, join_names
@@ -22,14 +23,40 @@ def parse_source(path: Path) -> ast.Module:
 @functools.cache
 def imported_names(path: Path) -> dict[str, Path]:
     """Names that a file imports from this project at its top, each with the file that defines it."""
-    found = {}
-    for node in parse_source(path).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == ROOT.name:
-            base = ROOT.parent.joinpath(*(node.module or "").split("."))
-            for alias in node.names:
-                places = (base / f"{alias.name}.py", base.with_suffix(".py"), base / "__init__.py")
-                found[alias.asname or alias.name] = next(place for place in places if place.exists())
-    return found
+    return {bound: home for bound, home, _ in find_imports(path, parse_source(path).body)}
+
+
+def find_imports(path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Path, str]]:
+    """What the imports of this project's code among these nodes of a file bind: a name, the file that it is of, and
+    the name there, `` for the file itself. UserError for one in a form that is not followed, or of nothing."""
+    for node in nodes:
+        module = getattr(node, "module", None) or ""
+        known = isinstance(node, ast.ImportFrom) and not node.level and all(alias.name != "*" for alias in node.names)
+        if not known and _is_own(node):
+            raise _refuse(path, node, f"write it as `from {ROOT.name}.… import …`: no other form is followed")
+        if not isinstance(node, ast.ImportFrom) or not _is_own(node):
+            continue
+        base = ROOT.parent.joinpath(*module.split("."))
+        for alias in node.names:
+            file = base / f"{alias.name}.py"
+            home = next(
+                (place for place in (file, base.with_suffix(".py"), base / "__init__.py") if place.exists()), None
+            )
+            if home is None:
+                raise _refuse(path, node, f"there is no {base.relative_to(ROOT.parent)}")
+            yield alias.asname or alias.name, home, "" if home == file else alias.name
+
+
+def _is_own(node: ast.AST) -> bool:
+    """Whether a node imports this project's code."""
+    if isinstance(node, ast.ImportFrom):
+        return node.level > 0 or (node.module or "").split(".")[0] == ROOT.name
+    return isinstance(node, ast.Import) and any(alias.name.split(".")[0] == ROOT.name for alias in node.names)
+
+
+def _refuse(path: Path, node: ast.AST, reason: str) -> UserError:
+    place = f"{path.relative_to(ROOT.parent)}, line {getattr(node, 'lineno', 0)}"
+    return UserError(f"{place}: {ast.unparse(node)}: {reason}")
 
 
 def find_method_class(path: Path, base: str) -> ast.ClassDef:

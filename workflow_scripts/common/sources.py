@@ -14,6 +14,8 @@ from workflow_scripts.common.errors import UserError
 KNOWN = Path(".snakemake/backstop_sources.json")
 """Hashes of content by hashes of a listing (name, size, times of change), so that no plan reads the same bytes
 again."""
+LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir")
+"""What Windows, macOS and network drives leave in any folder, in small letters."""
 FOUND = "found"
 """In the metadata of an artifact, beside the hash of when its job was planned, that of when it was done: a job that
 downloads what it reads is planned without."""
@@ -35,8 +37,8 @@ def _read_about(artifact: str) -> dict[str, Any]:
 
 @functools.cache
 def hash_content(sources: tuple[Path, ...]) -> str:
-    """SHA-256 of the names and the bytes of these files, and of all that these folders hold; `` where one is not there
-    or may not be read."""
+    """SHA-256 of the names and the bytes of these files, and of all that these folders visibly hold; `` where one is
+    not there or may not be read."""
     try:
         listing = [(path, path.relative_to(source.parent)) for source in sources for path in _list_files(source)]
         if not listing:
@@ -56,8 +58,13 @@ def _list_files(source: Path) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
-    for path in sorted(source.iterdir()):
+    for path in list_visible(source):
         yield from _list_files(path)
+
+
+def list_visible(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, but for LITTER and for what is hidden (names that begin with a dot)."""
+    return sorted(path for path in folder.iterdir() if not (path.name[0] == "." or path.name.lower() in LITTER))
 
 
 def _hash(rows: Iterable[tuple[Any, ...]]) -> str:

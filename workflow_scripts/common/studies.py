@@ -210,6 +210,6 @@ def _read_spellings(kind: str, raw: Any, key: str) -> tuple[str, ...]:
         if not isinstance(given.get(key), str):
             raise UserError(f"{kind}: {key} is missing or no name; there are: {join_names(catalog.list_methods(kind))}")
         fields = {k: v for k, v in given.items() if k != key}
-        found.append(spellings.canonical_spelling(kind, given[key], fields, {}))
+        found.append(spellings.full_spelling(kind, given[key], fields))  # a dataset may have other defaults
     refuse_twice(found, kind)
     return tuple(found)

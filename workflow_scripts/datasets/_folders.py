@@ -7,16 +7,10 @@ from pathlib import Path
 from workflow_scripts.common import files
 from workflow_scripts.common.errors import UserError, join_names, to_printable
 from workflow_scripts.common.progress import LOG
+from workflow_scripts.common.sources import list_visible
 
 READ = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".pbm")
 """How the names of image files end, in small letters."""
-LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir")
-"""What Windows, macOS and network drives leave in any folder, in small letters."""
-
-
-def list_visible(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, but for LITTER and for what is hidden (names that begin with a dot)."""
-    return sorted(path for path in folder.iterdir() if not (path.name[0] == "." or path.name.lower() in LITTER))
 
 
 def list_folders(folder: Path) -> list[Path]:

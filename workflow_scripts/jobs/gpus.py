@@ -33,10 +33,10 @@ def count_places(jobs_per_gpu: int) -> int:
 @contextmanager
 def hold_gpu(jobs_per_gpu: int) -> Iterator[None]:
     """A block that has a place on a GPU, which is waited for, and in which torch sees that GPU alone. Nothing at 0 jobs
-    for each, where there is no GPU, or where Slurm has chosen one. Other clones, and other users, look at the same
-    places."""
-    gpus = find_gpus() if jobs_per_gpu and "SLURM_JOB_ID" not in os.environ else []
-    if not gpus:
+    for each, where there is no GPU, or where Slurm has chosen the one that is visible. Other clones, and other users,
+    look at the same places."""
+    gpus = find_gpus() if jobs_per_gpu else []
+    if not gpus or ("SLURM_JOB_ID" in os.environ and len(gpus) == 1):
         yield
         return
     before = os.environ.get(VISIBLE)
