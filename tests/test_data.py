@@ -469,6 +469,12 @@ def test_what_a_killed_write_left_goes_with_the_next(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(1, (1, 1)), (2, (1, 1)), (3, (2, 1)), (10, (8, 2))])
+def test_no_part_of_a_holdout_is_empty(count: int, sizes: tuple[int, int], digits: tuple[Images, Images]) -> None:
+    """An accuracy on nothing would be no reason to stop."""
+    assert tuple(map(len, digits[0][:count].split())) == sizes
+
+
 @pytest.mark.parametrize("cut", [0, 10, -10])
 def test_truncated_files_are_said(tmp_path: Path, cut: int, digits: tuple[Images, Images], untrained: Any) -> None:
     images, network = tmp_path / "a.parquet", tmp_path / "a.safetensors"

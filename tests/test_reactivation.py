@@ -13,7 +13,10 @@ from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
 from workflow_scripts.networks.model import Model
+from workflow_scripts.networks.spectrum import SpectralFilter
 from workflow_scripts.training.loop import train as fit
+from workflow_scripts.wrappers.bezier_path import BezierPath
+from workflow_scripts.wrappers.spectral_filter import Filtered
 
 
 @pytest.fixture
@@ -50,3 +53,24 @@ def test_clean_images_are_those_that_nobody_altered(hand: Hand, known: Truth, vi
 def test_where_nothing_is_poisoned_there_is_no_row(hand: Hand, victim: Callable[[], Model], known: Truth) -> None:
     nothing = Truth(known.triggered, known.original_labels, *(np.empty(0),) * 3, None, None, None)
     assert reactivate(hand, nothing, victim()) == []
+
+
+def test_what_is_fine_tuned_on_a_path_is_what_is_asked(
+    hand: Hand, known: Truth, untrained: Callable[[], Model]
+) -> None:
+    """A path has its weights elsewhere, and would give them to the network once more."""
+    model = untrained()
+    model.wrap(BezierPath())
+    before, after = reactivate(hand, known, model, counts=(30,), clean=1000)
+    assert after["acc"] > before["acc"] + 0.2
+
+
+def test_a_filter_is_fine_tuned_by_batch(hand: Hand, untrained: Callable[[], Model]) -> None:
+    """Though the model was last asked about single images, by the directions that training saw."""
+    model, given = untrained(), hand("analyses", "reactivation")
+    model.wrap(Filtered(stage=2, k=2, batch_size=16))
+    model.wrapper.ask(model, model.protocols[-1])  # type: ignore[union-attr]
+    method = catalog.make("analyses", "reactivation", {"epochs": 1, "batch_size": 32})
+    copied = method._fine_tune(model, given["poisoned_train"][:64], given["run"])
+    running = [[m.running for m in one.network.modules() if isinstance(m, SpectralFilter)] for one in (model, copied)]
+    assert running == [[True], [False]]

@@ -242,6 +242,26 @@ def test_a_sweep_at_the_share_of_an_oracle_is_that_oracle(
     assert all(own[key] == defended[key] for key in ("acc", "asr", "ra"))
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("anp", {"steps": 40, "max_drop": 0.3, "holdout_size": 80}),
+        ("rnp", {"max_drop": 0.3, "holdout_size": 80}),
+        ("fmp", {"epochs": 0, "p": 4, "holdout_size": 80}),
+        ("clp", {"u": 1.0}),
+        ("fp", {"epochs": 0}),
+    ],
+)
+def test_a_sweep_at_a_defenses_own_share_is_what_it_saved(
+    name: str, fields: dict[str, Any], analyze: Analyze, hand: Hand, digits: tuple[Images, Images], run: Run
+) -> None:
+    """It silences units as the defense does."""
+    model = catalog.make("defenses", name, fields)(**hand("defenses", name))
+    saved = metrics_by_protocol(prediction_table(model, digits[1], secret(digits[1]), run))[0]
+    (own,) = (row for row in analyze("sweep", name, fields)[0].to_pylist() if row["own"])
+    assert own["units"] and all(own[key] == saved[key] for key in ("acc", "asr", "ra"))
+
+
 def test_the_first_share_that_loses_accuracy_ends_the_search() -> None:
     """A later one that happens to keep it is luck on a few images."""
     kept = (1.0, 0.99, 0.9, 1.0)

@@ -13,6 +13,7 @@ from workflow_scripts.common import arrow, catalog
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.units.selection import select_units
+from workflow_scripts.units.thresholds import list_steps, loses_more
 
 FIELDS: dict[str, dict[str, Any]] = {
     "anp": {"max_drop": 1.0, "steps": 30, "eps": 2.0, "lr": 0.5},
@@ -99,3 +100,15 @@ def test_in_layer_the_pool_has_as_many_neurons_of_each(hand: Hand) -> None:
         for units in (read_scores(log.log_table()) for log in (run, own))
     ]
     assert counts[0] == counts[1] and sum(counts[0].values()) > 0
+
+
+@pytest.mark.parametrize(("step", "last"), [(0.05, 0.95), (0.3, 0.9), (0.4, 0.8), (0.08, 0.96), (0.7, 0.7), (1.0, 0.0)])
+def test_steps_go_on_below_one(step: float, last: float) -> None:
+    steps = list_steps(step)
+    assert steps[0] == 0 and steps[-1] == pytest.approx(last) and last + step >= 1 - 1e-9
+
+
+def test_a_drop_of_just_as_much_as_is_allowed_is_none_too_many() -> None:
+    """Ten images of 500 are two points, whatever floating point makes of them."""
+    for hits in range(10, 501):
+        assert not loses_more(hits / 500, (hits - 10) / 500, 0.02) and loses_more(hits / 500, (hits - 11) / 500, 0.02)

@@ -57,7 +57,7 @@ millionth. `official`: images are not cut; `cut`: with the line on cutting, whic
 NOTES = """
 - The same examples are found. Gradients part where the official L_sar clamps a logarithm: with its clamps four of nine
   are within 1e-5 of ours, all within 1e-2; what is left of the difference was not traced.
-- At its own rate, which is what the rule on clean images leaves on digits, fifty steps remove this backdoor neither
+- At its own rate, which is what the rule on clean images leaves on digits, forty steps remove this backdoor neither
   here (93 to 98 % are left) nor there (91 to 98 %, and 72 at one seed where images are not cut to what an image is)."""
 
 

@@ -53,8 +53,12 @@ class Reactivation(Analysis):
         return arrow.to_table(rows, SCHEMA), {}
 
     def _fine_tune(self, model: Model, data: Images, run: Run) -> Model:
-        """A copy, trained."""
+        """A copy, trained, as the model is asked first."""
         copied = copy.deepcopy(model)
+        if copied.wrapper:
+            copied.wrapper.ask(copied, copied.protocols[0])
+            if copied.wrapper.rewrites:  # to ask it once more would undo the training
+                copied.wrapper = None
         recipe = replace(model.recipe, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, schedule="cosine")
         train(copied, data, recipe, replace(run, rows=[], notes={}), phase="reactivation")
         return copied

@@ -10,7 +10,7 @@ import pyarrow as pa
 from workflow_scripts.analyses import Analysis, Measured
 from workflow_scripts.analyses._logged import LoggedUnits, hash_order, rank_by_suspicion, read_scores, reason_to_skip
 from workflow_scripts.common import arrow
-from workflow_scripts.common.fields import NonNegative, Percent, Size
+from workflow_scripts.common.fields import Percent, Share, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.common.truth import Truth
@@ -19,8 +19,9 @@ from workflow_scripts.evaluation.predictions import metrics_by_protocol, predict
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.units.features import prune_features
-from workflow_scripts.units.layers import as_unit_layer
+from workflow_scripts.units.layers import as_unit_layer, zero_filters
 from workflow_scripts.units.tac import FEATURES
+from workflow_scripts.units.thresholds import loses_more
 
 SCHEMA = pa.schema(
     [
@@ -40,13 +41,14 @@ class Sweep(Analysis):
     the holdout's accuracy, which a defender can choose; oracle: the lowest ASR up to there, which takes the trigger
     (how BackdoorBench chooses for FP, ANP and RNP, on test accuracy). Between the last two is what selection costs.
 
-    percents: the shares. Units are silenced where they were scored: a filter's weights, a normalization's gamma and
-    beta, a feature's inputs to the head become 0. No rows, and the reason as `skipped`, where no units were scored.
+    percents: the shares. Units are silenced where they were scored, as the defense does it: a filter's weights, a
+    normalization's gamma and, where its `silences` says so, beta, a feature's inputs to the head become 0. No rows, and
+    the reason as `skipped`, where no units were scored.
     """
 
     holdout_size: Size = 0.05
     percents: tuple[Percent, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
-    max_drop: NonNegative = 0.02
+    max_drop: Share = 0.02
 
     def __call__(
         self, victim: Model, defense: Defense, log: pa.Table, holdout: Images, test: Images, truth: Truth, run: Run
@@ -63,7 +65,7 @@ class Sweep(Analysis):
         rows: list[dict[str, Any]] = []
         done = 0
         for count in sorted({0, own, *(round(percent / 100 * len(scored)) for percent in self.percents)}):
-            _prune(victim, scored, order[done:count])
+            _prune(victim, scored, order[done:count], defense.silences)
             done = count
             rates = metrics_by_protocol(prediction_table(victim, test, truth, run))[0]
             measured = {key: rates[key] for key in ("acc", "asr", "ra")}
@@ -76,19 +78,21 @@ class Sweep(Analysis):
 
     def _choose(self, rows: list[dict[str, Any]]) -> dict[str, int | None]:
         """How many units the blind rule and the oracle silence, of rows that start with the victim."""
-        floor = rows[0]["holdout_acc"] - self.max_drop
-        allowed = list(itertools.takewhile(lambda row: row["holdout_acc"] >= floor, rows))
+        before = rows[0]["holdout_acc"]
+        allowed = list(itertools.takewhile(lambda row: not loses_more(before, row["holdout_acc"], self.max_drop), rows))
         attacked = [row for row in allowed if row["asr"] is not None]
         best = min(attacked, key=lambda row: row["asr"], default=None)
         return {"blind": allowed[-1]["units"], "oracle": best and best["units"]}
 
 
-def _prune(model: Model, scored: LoggedUnits, chosen: np.ndarray) -> None:
-    """Silence these of the scored units, in place."""
+def _prune(model: Model, scored: LoggedUnits, chosen: np.ndarray, silences: str) -> None:
+    """Silence these of the scored units, in place, as a defense does that `silences` so."""
     modules = dict(model.network.named_modules())
     for name in np.unique(scored.layer[chosen]):
         units = scored.unit[chosen][scored.layer[chosen] == name]
         if name == FEATURES:
             prune_features(model, units)
+        elif silences == "filters":
+            zero_filters(model, {name: units.tolist()})
         else:
-            as_unit_layer(name, modules[name]).prune(units)
+            as_unit_layer(name, modules[name]).prune(units, keep_shift=silences == "scales")

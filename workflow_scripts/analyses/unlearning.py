@@ -70,7 +70,7 @@ class Unlearning(Analysis):
         plain.recipe = replace(victim.recipe, crop=0, flip=False)
         forgetful, clean = self._unlearn(victim, holdout, self.unlearn_epochs, self.stop_accuracy, run)
         cured, poison = self._unlearn(plain, triggered, self.unlearn_epochs, self.stop_asr, run)
-        other, _ = self._unlearn(plain, untriggered, poison["epochs"], 0.0, run)
+        other, _ = self._unlearn(plain, untriggered, poison["epochs"], -1.0, run)
         changes = {
             name: neuron_weight_changes(weight_changes(victim, model))
             for name, model in (("clean", forgetful), ("poison", cured), ("control", other))

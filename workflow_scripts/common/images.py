@@ -54,9 +54,10 @@ class Images:
         return replace(self, images=self.images[chosen], labels=self.labels[chosen], index=self.index[chosen])
 
     def split(self, share: float = 0.8) -> tuple["Images", "Images"]:
-        """The first `share` and the rest. Of a holdout both are class-stratified, for all its prefixes are."""
-        cut = round(share * len(self))
-        return self[:cut], self[cut:]
+        """The first `share` and the rest, at least one image each; of a single image both are that. Of a holdout both
+        are class-stratified, for all its prefixes are."""
+        cut = min(round(share * len(self)), len(self) - 1)
+        return self[: max(1, cut)], self[cut:]
 
     def replace_rows(self, changed: "Images") -> "Images":
         """These images with the rows of `changed` in place of those of the same index, the others appended."""

@@ -24,6 +24,9 @@ class Defense:
     control = False
     needs = ()
     stands_for = ""
+    silences = "units"
+    """What it sets to 0 of a unit that it prunes, so that others can do the same: weights and shift (`units`), all but
+    the shift (`scales`), or also the scale of a normalization that sees the filter alone (`filters`)."""
 
     @property
     def suspicious(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share
+from workflow_scripts.common.fields import Count, Positive, PositiveShare, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import HoldoutDefense
@@ -34,13 +34,14 @@ class AdversarialNeuronPruning(HoldoutDefense):
     """
 
     suspicious = "low"
+    silences = "scales"
 
     eps: Positive = 0.4
     alpha: Share = 0.2
     steps: Count = 2000
     lr: Positive = 0.2
     batch_size: Count = 128
-    max_drop: NonNegative = 0.02
+    max_drop: Share = 0.02
     grid: PositiveShare = 0.05
     selection: Selection = "own"
 

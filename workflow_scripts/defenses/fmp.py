@@ -16,7 +16,7 @@ from workflow_scripts.networks.recipe import Recipe
 from workflow_scripts.training.augmentation import crop_and_flip
 from workflow_scripts.training.inference import iterate_batches
 from workflow_scripts.training.loop import train
-from workflow_scripts.units.layers import log_pruning, unit_layers
+from workflow_scripts.units.layers import log_pruning, zero_filters
 from workflow_scripts.units.reversal import Move, Reversal, UnitResponses, evaluate_units
 from workflow_scripts.units.selection import Selection, Units, select_units
 
@@ -46,6 +46,7 @@ class FeatureMapPruning(FineTuningDefense):
     """
 
     suspicious = "low"
+    silences = "filters"
     compare_by = "rank"
 
     holdout_size: Size = 0.1
@@ -92,7 +93,9 @@ class FeatureMapPruning(FineTuningDefense):
         sizes = {name: len(score) for name, score in scores.items()}
         own = {name: self.lowest_units(score) for name, score in scores.items()}
         lowest = select_units(self.selection, own, sizes, run, within=True)
-        pruned = _zero_as_released(victim, lowest) if self.faithful else _zero_units(victim, lowest)
+        pruned = _zero_as_released(victim, lowest) if self.faithful else lowest
+        if not self.faithful:
+            zero_filters(victim, lowest)
         log_pruning(run, scores, pruned, self.epochs)
 
     def lowest_units(self, scores: torch.Tensor) -> list[int]:
@@ -115,21 +118,6 @@ class AnnealedRecipe(Recipe):
 
     def lr_at(self, epoch: int, fraction: float) -> float:
         return 1e-4 + (1 - 1e-4 / self.lr) * super().lr_at(epoch, fraction)
-
-
-@torch.no_grad()
-def _zero_units(model: Model, pruned: Units) -> Units:
-    """Zero these units' weights and biases, and gamma of a normalization that sees the layer alone; beta stays."""
-    modules = model.units()
-    found = unit_layers(model)
-    for name, units in pruned.items():
-        for parameter in modules[name].parameters():
-            parameter[units] = 0
-        for layer in found:
-            for segment in layer.segments:
-                if [source.module for source in segment.sources] == [modules[name]]:
-                    layer.prune([segment.start + unit for unit in units], keep_shift=True)
-    return pruned
 
 
 @torch.no_grad()

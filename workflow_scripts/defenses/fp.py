@@ -16,6 +16,7 @@ from workflow_scripts.units.features import penultimate_features, prune_features
 from workflow_scripts.units.layers import log_units
 from workflow_scripts.units.selection import Selection, select_units
 from workflow_scripts.units.tac import FEATURES
+from workflow_scripts.units.thresholds import list_steps, loses_more
 from workflow_scripts.units.weight_change import neuron_layers, neuron_weight_changes, weight_changes
 
 
@@ -76,14 +77,14 @@ class FinePruning(FineTuningDefense):
         inputs, labels = penultimate_features(victim, validation.images), torch.from_numpy(validation.labels)
         linear = victim.classifier.cpu()
         kept = 0
-        floor = None
-        for share in (step * self.step for step in range(round(1 / self.step))):
+        before = None
+        for share in list_steps(self.step):
             count = round(share * len(order))
             inputs[:, order[:count]] = 0
-            accuracy = float((linear(inputs).argmax(1) == labels).float().mean())
+            accuracy = float((linear(inputs).argmax(1) == labels).double().mean())
             run.log("choice", name="pruned features", value=count, holdout_accuracy=accuracy)
-            floor = accuracy - self.max_drop if floor is None else floor
-            if accuracy < floor:
+            before = accuracy if before is None else before
+            if loses_more(before, accuracy, self.max_drop):
                 break
             kept = count
         linear.to(run.device)

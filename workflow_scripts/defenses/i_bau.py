@@ -29,7 +29,8 @@ class ImplicitUnlearning(HoldoutDefense):
     the holdout, by steps of search_lr up the cross-entropy with the network's own answers, less `decay` times its
     squared norm; then one pass of Adam at lr on images of which the share `share`, at least one in a batch, carries the
     change. The gradient is implicit, in `iterations` of a fixed point whose map is one step of inner_lr down the
-    search's loss. All of it in float32, the normalizations in evaluation mode, without augmentation.
+    search's loss, but with the true labels. All of it in float32, the normalizations in evaluation mode, without
+    augmentation.
 
     Defaults as the authors' code has them; BackdoorBench has AMSGrad at 1e-4 and batches of 256. Differences from both:
     the ball and the clipping of images to [0, 1], of which they have the lines but commented out; the loss of the fixed

@@ -38,7 +38,7 @@ class NeuralPolarizer(HoldoutDefense):
     wrong class (`wrong`), and of the class that they were moved to (`target`).
 
     Defaults and all else as the authors' code in BackdoorBench has it; but that saves the victim without the polarizer.
-    The network is in float32, and so is its copy that is returned.
+    The network is trained in float32.
     """
 
     epochs: Count = 50

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share, Size
+from workflow_scripts.common.fields import Count, Positive, PositiveShare, Share, Size
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import HoldoutDefense
@@ -33,6 +33,7 @@ class ReconstructiveNeuronPruning(HoldoutDefense):
     """
 
     suspicious = "low"
+    silences = "scales"
 
     holdout_size: Size = 0.01
     unlearn_epochs: Count = 20
@@ -43,7 +44,7 @@ class ReconstructiveNeuronPruning(HoldoutDefense):
     lr: Positive = 0.2
     alpha: Positive = 0.2
     batch_size: Count = 128
-    max_drop: NonNegative = 0.02
+    max_drop: Share = 0.02
     grid: PositiveShare = 0.05
     selection: Selection = "own"
 

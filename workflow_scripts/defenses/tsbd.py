@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from workflow_scripts.common.fields import Count, NonNegative, Positive, PositiveShare, Share, Whole
+from workflow_scripts.common.fields import Count, Positive, PositiveShare, Share, Whole
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.defenses import HoldoutDefense
@@ -19,6 +19,7 @@ from workflow_scripts.training.inference import accuracy, extract_features
 from workflow_scripts.training.loop import train
 from workflow_scripts.units.layers import log_pruning
 from workflow_scripts.units.selection import Selection, Units, select_units
+from workflow_scripts.units.thresholds import loses_more
 from workflow_scripts.units.weight_change import Kind, PerLayer, neuron_layers, neuron_weight_changes, weight_changes
 
 SWEEP = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
@@ -34,9 +35,9 @@ class TwoStageDefense(HoldoutDefense):
     neurons: filters of convolutions, rows of hidden linear layers, or all. unlearn_epochs of gradient ascent at most,
     at unlearn_lr, until the holdout's accuracy is stop_accuracy. n: the share of neurons, of largest change, whose
     weights are pooled, none at 0; m: the share of the pool, of largest change, that is zeroed. selection: `random`
-    pools as many neurons drawn among all, `random_in_layer` as many of each layer. reinit: `v3` is that; `v1` zeroes
-    all weights of those neurons; `v2` as many weights as v3, the most changed of the whole network; `random` draws
-    v3's weights anew as torch initializes their layer.
+    pools as many neurons drawn among all, which have another number of weights, `random_in_layer` as many of each
+    layer. reinit: `v3` is that; `v1` zeroes all weights of those neurons; `v2` as many weights as v3, the most changed
+    of the whole network; `random` draws v3's weights anew as torch initializes their layer.
 
     finetune: `aware` mixes the gradient with that at a point r away along it, which has the share alpha; `vanilla` is
     alpha = 0. norm: the step to that point is r long in each tensor by itself, or in all of them together.
@@ -60,7 +61,7 @@ class TwoStageDefense(HoldoutDefense):
     n: Share = 0.15
     m: PositiveShare = 0.7
     n_rule: Literal["paper", "holdout"] = "paper"
-    max_drop: NonNegative = 0.02
+    max_drop: Share = 0.02
     finetune: Literal["aware", "vanilla", "none"] = "aware"
     finetune_epochs: Whole = 20
     lr: Positive = 0.01
@@ -74,7 +75,7 @@ class TwoStageDefense(HoldoutDefense):
         blind = self.n_rule == "holdout"
         fit, validation = holdout.split() if blind else (holdout, holdout)
         changes = self._measure_changes(victim, fit, run)
-        floor = accuracy(victim, validation) - self.max_drop
+        before = accuracy(victim, validation)
         candidates = (0.0, *SWEEP) if blind else (self.n,)
         for n in candidates:
             masks = select_weights(changes, self._pool(changes, n, run), self.reinit, self.m)
@@ -83,7 +84,7 @@ class TwoStageDefense(HoldoutDefense):
             self._fine_tune(model, fit, trial)
             kept = accuracy(model, validation)
             run.log("choice", name="n", value=n, holdout_accuracy=kept)
-            if n > candidates[0] and kept < floor:
+            if n > candidates[0] and loses_more(before, kept, self.max_drop):
                 break
             defended, zeroed, notes = model, masks, trial.notes
         run.note(**notes)

@@ -34,6 +34,8 @@ class Wrapper:
     judges = False
     """Whether it judges inputs: then evaluation asks for the `score` of every image, and rejects those above
     `threshold`."""
+    rewrites = False
+    """Whether `ask` gives the network weights that are kept elsewhere."""
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:

@@ -126,6 +126,21 @@ def as_unit_layer(name: str, module: Any) -> UnitLayer:
     return UnitLayer(name, None, (Segment(0, len(module.weight), (Source(module),)),))
 
 
+@torch.no_grad()
+def zero_filters(model: Model, chosen: Mapping[str, Sequence[int]]) -> None:
+    """Zero weights and biases of these units of the model's layers, by name, in place, and gamma of a normalization
+    that sees the layer alone; beta stays."""
+    modules = model.units()
+    found = unit_layers(model)
+    for name, units in chosen.items():
+        for parameter in modules[name].parameters():
+            parameter[units] = 0
+        for layer in found:
+            for segment in layer.segments:
+                if [source.module for source in segment.sources] == [modules[name]]:
+                    layer.prune([segment.start + unit for unit in units], keep_shift=True)
+
+
 def _record_normalizations(model: Model) -> list[tuple[str, nn.BatchNorm2d, _Made]]:
     """Each batch normalization by its name, in the order of the computation, with what made its input: as a black image
     goes through the network in evaluation mode, which one without any need not."""

@@ -15,6 +15,7 @@ from workflow_scripts.training.loop import Step, train
 from workflow_scripts.training.optimizers import SGD
 from workflow_scripts.units.layers import UnitLayer, log_pruning, unit_layers
 from workflow_scripts.units.selection import Selection, Units, select_units
+from workflow_scripts.units.thresholds import list_steps, loses_more
 
 Masks = dict[str, torch.Tensor]
 """float32 (units,) in [0, 1] by layer."""
@@ -100,12 +101,12 @@ def find_safe_threshold(
 ) -> float:
     """Of 0, grid, 2 · grid, … below 1 the last threshold before the first that loses more than max_drop of the accuracy
     on images held back; below 0 if 0 does."""
-    floor = accuracy(victim, validation) - max_drop
+    before = accuracy(victim, validation)
     best = -1.0
-    for threshold in (step * grid for step in range(round(1 / grid))):
+    for threshold in list_steps(grid):
         kept = accuracy(prune(victim, units_below(masks, threshold)), validation)
         run.log("choice", name="threshold", value=threshold, holdout_accuracy=kept)
-        if kept < floor:
+        if loses_more(before, kept, max_drop):
             break
         best = threshold
     return best

@@ -6,10 +6,21 @@ from typing import Literal
 import torch
 
 Rule = Literal["top", "valley", "sigma"]
+ROUNDING = 1e-9
 GRID = 512
 """Places at which a density is asked."""
 APART = 0.5
 """A valley shallower than this part of its lower summit is a ripple: it divides nothing."""
+
+
+def list_steps(step: float) -> list[float]:
+    """0, step, 2 · step, … below 1."""
+    return [number * step for number in range(math.ceil(1 / step - ROUNDING))]
+
+
+def loses_more(before: float, after: float, max_drop: float) -> bool:
+    """Whether an accuracy has fallen by more than that, the rounding of floating point aside."""
+    return before - after > max_drop + ROUNDING
 
 
 def choose_threshold(scores: torch.Tensor, rule: Rule, share: float, u: float) -> float:

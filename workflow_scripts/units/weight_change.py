@@ -40,6 +40,5 @@ def weight_changes(before: Model, after: Model, kind: Kind = "all") -> PerLayer:
 
 
 def neuron_weight_changes(changes: PerLayer) -> PerLayer:
-    """NWC, float32 (units,) for each layer: the sum over a neuron's weights. It is not divided by their number, so
-    neurons of wide layers rank first."""
+    """NWC, float32 (units,) for each layer: the sum over a neuron's weights, not divided by their number."""
     return {name: change.flatten(1).sum(1) for name, change in changes.items()}

@@ -19,6 +19,8 @@ class BezierPath(Wrapper):
     Protocols: `default`, the place t; where `sweep`, also `t 0`, `t 0.1`, … `t 1`.
     """
 
+    rewrites = True
+
     t: Share = 0.1
     sweep: bool = True
 
