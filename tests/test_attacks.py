@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from conftest import Hand, is_of_record, quick
 
 from workflow_scripts.attacks import Poison
+from workflow_scripts.attacks.wanet import WaNet
 from workflow_scripts.common import catalog
-from workflow_scripts.common.images import Images
+from workflow_scripts.common.errors import UserError
+from workflow_scripts.common.images import Images, format_bound
 from workflow_scripts.common.run import Run
 from workflow_scripts.networks.model import Model
 from workflow_scripts.training.augmentation import augment_whole_batch, rotate
 
 ATTACKS = [name for name in catalog.list_methods("attacks") if name != "none" and not is_of_record(name)]
+DATA_POISONS = [name for name in ATTACKS if {*catalog.describe("attacks", name).asks} <= {"train", "ratio", "run"}]
 RATIO = 0.05
 Plant = Callable[..., Poison]
 
@@ -61,6 +64,32 @@ def test_roles_labels_and_ratio(name: str, plant: Plant, digits: tuple[Images, I
         assert np.array_equal(poison.altered.labels, poison.original_labels)
     else:
         assert len(set(poison.original_labels[payload].tolist())) > 5
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_ratio_of_no_image_is_refused(name: str, plant: Plant) -> None:
+    with pytest.raises(UserError, match="ratio 0.0001 asks for none of the"):
+        plant(name, ratio=0.0001)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("bpp", {"bits": 8}, "bits is 8; it must be a whole number at least 1 and at most 7"),  # nothing would be lost
+        ("refool", {"most": 0.1}, "most is 0.1, less than least, which is 0.4"),
+        ("adap_blend", {"shown": 0.03}, "shown is 0.03, less than one of its 16 pieces"),
+        ("eigenguard_adaptive", {"side": 33, "patterns": 4}, "side is 33, more than the 32x32 pixels"),
+    ],
+)
+def test_a_trigger_that_would_be_none_is_refused(name: str, fields: dict[str, object], said: str, run: Run) -> None:
+    with pytest.raises(UserError, match=said):
+        catalog.make("attacks", name, fields).make_trigger((32, 32, 3), run)
+
+
+def test_the_ratio_that_is_named_may_be_asked_for() -> None:
+    """Rounded up it would be refused in the same words."""
+    for count, total in ((210, 39209), (133, 1347), (2, 3), (9, 10)):
+        assert round(float(format_bound(count / total)) * total) <= count
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -178,3 +207,25 @@ def test_a_turn_and_back_again(digits: tuple[Images, Images]) -> None:
     quarter = torch.tensor([torch.pi / 2])
     assert torch.equal(rotate(images, quarter), images.rot90(1, (1, 2)))
     assert torch.equal(rotate(rotate(images, quarter), -quarter), images)
+
+
+def test_what_is_round_stays_so_in_wide_images() -> None:
+    rows, columns = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(96) - 47.5, indexing="ij")
+    disc = (rows.square() + columns.square() < 100).float()[None, ..., None]
+    turned = rotate(disc, torch.tensor([torch.pi / 4]))
+    assert (turned != disc).sum() < 0.05 * disc.sum()
+
+
+def test_wanet_moves_as_many_pixels_along_either_side(run: Run) -> None:
+    shape = (32, 96, 3)
+    still, moved = (WaNet(s=s)._warp_grid(shape, run)[0, 4:-4, 4:-4] for s in (1e-9, 0.5))
+    along = ((moved - still).abs() * torch.tensor([96, 32]) / 2).mean((0, 1))
+    assert 0.6 < along[0] / along[1] < 1.6
+
+
+@pytest.mark.parametrize("name", DATA_POISONS)
+@pytest.mark.parametrize("shape", [(64, 20, 3), (20, 64, 1)])
+def test_images_need_not_be_square(name: str, shape: tuple[int, int, int], run: Run) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+    triggered = quick("attacks", name).make_trigger(shape, run)(images)
+    assert triggered.shape == images.shape and (triggered != images).any((1, 2, 3)).all()

@@ -8,7 +8,7 @@ import numpy as np
 
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Whole
-from workflow_scripts.common.images import Images
+from workflow_scripts.common.images import Images, format_bound
 from workflow_scripts.common.run import Run
 
 Trigger = Callable[[np.ndarray], np.ndarray]
@@ -75,7 +75,7 @@ class DataPoison(Attack):
         if count > len(pool):
             raise UserError(
                 f"ratio {ratio:g} asks for {count} images of class {self.target}, which has {len(pool)}: "
-                f"the ratio may be at most {len(pool) / len(train):.4f}"
+                f"the ratio may be at most {format_bound(len(pool) / len(train))}"
             )
         return run.numpy_rng("selection").permutation(pool)[:count]
 
@@ -112,8 +112,9 @@ def check_target(attack: DataPoison, train: Images) -> None:
 
 
 def scale_length(shape: tuple[int, int, int], pixels: int) -> int:
-    """A length given for 32-pixel images, at this image size, at least one pixel: ceil(pixels · H / 32)."""
-    return max(1, -(-pixels * shape[0] // 32))
+    """A length given for 32-pixel images, at this image size, at least one pixel: ceil(pixels · side / 32), of the
+    shorter side."""
+    return max(1, -(-pixels * min(shape[:2]) // 32))
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:

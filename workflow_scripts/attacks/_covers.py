@@ -7,7 +7,7 @@ import numpy as np
 from workflow_scripts.attacks import DataPoison, Poison, check_target
 from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import NonNegative
-from workflow_scripts.common.images import Images
+from workflow_scripts.common.images import Images, format_bound
 from workflow_scripts.common.run import Run
 
 
@@ -20,10 +20,12 @@ def select_roles(
     order = run.numpy_rng("selection").permutation(count)
     payload = round(ratio * count)
     cover = round(cover_ratio * payload + cover_share * count)
+    if ratio and not payload:
+        raise UserError(f"ratio {ratio:g} asks for none of the {count} images")
     if payload + cover > count:
         raise UserError(
             f"ratio {ratio:g} asks for {payload} payload and {cover} cover images of {count}: "
-            f"the ratio may be at most {(1 - cover_share) / (1 + cover_ratio):.4f}"
+            f"the ratio may be at most {format_bound((1 - cover_share) / (1 + cover_ratio))}"
         )
     return order[:payload], order[count - cover :]
 
@@ -57,8 +59,6 @@ class AdaptivePoison(DataPoison):
     def __call__(self, train: Images, ratio: float, run: Run) -> Poison:
         check_target(self, train)
         payload, cover = select_roles(len(train), ratio, self.cover_ratio, run)
-        if ratio and not len(payload):
-            raise UserError(f"ratio {ratio:g} asks for none of the {len(train)} images")
         poison = self.poison(self.take(train, payload), lambda images: self.weaken(images, run.numpy_rng("payload")))
         covers = train[cover[::-1]]  # from the order's end: the i-th is the same at a larger ratio
         weak = self.weaken(covers.images, run.numpy_rng("covers"))

@@ -13,7 +13,7 @@ from workflow_scripts.networks.model import Model
 from workflow_scripts.techniques.universal import Update, search_perturbation
 
 JUDGED = 10
-"""Images of each class that say how many answers the perturbation changes."""
+"""Images for each class, in their proportion, that say how many answers the perturbation changes."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,10 @@ class UniversalAttack(DataPoison):
     """Adds one pattern to each image, which a search finds that moves a clean model's answers to the attacker's labels:
     to the target, or (all-to-all) to each image's own.
 
-    surrogate: the architecture of the clean model. samples: training images that are searched on, drawn by class;
-    epochs: passes over them at most. fooling: the share of other training images, ten of each class, whose answers
-    change when the search ends: the clean model takes about as many triggered images for another class.
+    surrogate: the architecture of the clean model, which has the cell's seed: where it is the victim's, both begin with
+    the same weights. samples: training images that are searched on, drawn by class; epochs: passes over them at most.
+    fooling: the share of judged images, ten times as many as there are classes and others where `samples` leaves some,
+    whose answers change when the search ends: the clean model takes about as many triggered images for another class.
     """
 
     surrogate: ModelName = "preact_resnet18"

@@ -7,6 +7,7 @@ import numpy as np
 from workflow_scripts.attacks import Trigger, to_uint8
 from workflow_scripts.attacks._covers import AdaptivePoison
 from workflow_scripts.attacks._pictures import find_picture
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Count, PositiveShare
 from workflow_scripts.common.run import Run
 
@@ -32,6 +33,8 @@ class AdaptiveBlend(AdaptivePoison):
     pictures = ("picture",)
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+        if not round(self.shown * self.pieces**2):
+            raise UserError(f"adap_blend: shown is {self.shown:g}, less than one of its {self.pieces**2} pieces")
         picture = find_picture(self.picture, shape)
         return lambda images: blend(images, picture, np.float32(self.alpha))
 

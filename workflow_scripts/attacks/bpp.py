@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from workflow_scripts.attacks._implants import Change, Cover, Implant, draw_others
-from workflow_scripts.common.fields import Count, Share
+from workflow_scripts.common.fields import Bits, Share
 from workflow_scripts.common.images import Images
 from workflow_scripts.common.run import Run
 from workflow_scripts.training.transfer import send
@@ -28,7 +28,7 @@ class Bpp(Implant):
     """
 
     cover_share: Share = 0.1
-    bits: Count = 3
+    bits: Bits = 3
     dithering: bool = False
 
     def make_payload(self, shape: tuple[int, int, int], run: Run) -> Change:

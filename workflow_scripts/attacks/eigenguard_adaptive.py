@@ -60,8 +60,9 @@ class EigenGuardAdaptive(Adversary, DataPoison):
         return train[pool[: round(self.noisy_share * len(pool))]]
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+        one = BadNets(side=self.side).make_trigger(shape, run)  # UserError if a square does not fit
         if self.patterns == 1:
-            return BadNets(side=self.side).make_trigger(shape, run)
+            return one
         rows, columns, squares = self._draw_squares(shape, run)
 
         def stamp(images: np.ndarray) -> np.ndarray:

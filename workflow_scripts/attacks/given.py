@@ -29,7 +29,8 @@ class Given(DataPoison):
     the one that was poisoned, its ratio the share that was.
 
     record: the folder's name. target and mapping say what the labels were changed to: the folder does not. Every
-    altered image counts as payload, for covers cannot be told apart; ASR is of the test images that are there.
+    altered image counts as payload, so that records of `wanet`, `inputaware` and `bpp` cannot be read: covers lie among
+    the others, under their true labels, with nothing to tell them by. ASR is of the test images that are there.
     """
 
     of_record = ("bd_train_dataset", "bd_test_dataset")

@@ -24,9 +24,9 @@ class LabelConsistent(Adversary, DataPoison):
     1912.02771, 2019).
 
     surrogate: the network that the images are perturbed against, from the image itself (see `Adversary`; BackdoorBox's
-    values; the paper has `l2` of 300 or 600 and `linf` of 8 or 16 too): `supervised` is a clean model, whose
-    perturbations carry over less; `eigenguard`, `steps: 10, step: 2, random_start: true` is the clean-label form of
-    `eigenguard_adaptive`.
+    values; the paper has `l2` of 300 or 600 and `linf` of 8 or 16 too): `supervised` is a clean model of the cell's
+    seed, the victim's twin where it has its architecture, which a real attacker does not have; `eigenguard`, `steps:
+    10, step: 2, random_start: true` is the clean-label form of `eigenguard_adaptive`.
     amplitude: of 255, what the pattern adds or takes away, at 1 black and white; side: pixels of a corner; 0 stands for
     3 of 32, scaled up with the image.
 

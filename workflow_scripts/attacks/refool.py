@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from workflow_scripts.attacks import DataPoison, Trigger, to_uint8
 from workflow_scripts.attacks._pictures import scale
+from workflow_scripts.common.errors import UserError
 from workflow_scripts.common.fields import Count, PositiveShare, Share
 from workflow_scripts.common.run import Run
 
@@ -37,13 +38,15 @@ class Refool(DataPoison):
     scenes: Count = 200
 
     def make_trigger(self, shape: tuple[int, int, int], run: Run) -> Trigger:
+        if self.most < self.least:
+            raise UserError(f"refool: most is {self.most:g}, less than least, which is {self.least:g}")
         scenes = [(draw_scene(number, shape) / np.float32(255)) ** GAMMA for number in range(self.scenes)]
         seed = int(run.numpy_rng("trigger").integers(2**62))
 
         def reflect(image: np.ndarray) -> np.ndarray:
             rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8])])
             behind = scenes[rng.integers(self.scenes)]
-            share = rng.uniform(self.least, max(self.least, self.most))
+            share = rng.uniform(self.least, self.most)
             light = (image / np.float32(255)) ** GAMMA
             mixed = double(light, behind, share, rng) if rng.random() < self.ghost else blur(light, behind, share, rng)
             return to_uint8(255 * mixed.clip(0, 1) ** (1 / GAMMA))
@@ -54,7 +57,7 @@ class Refool(DataPoison):
 def double(light: np.ndarray, behind: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """float (H, W, C), linear light: a reflection from both sides of a thick pane, shifted by 3 to 8 of 32 pixels."""
     height, width, _ = light.shape
-    down, right = np.maximum(1, rng.integers(3, 9, 2) * height // 32)
+    down, right = np.maximum(1, rng.integers(3, 9, 2) * (height, width) // 32)
     first = np.pad(behind, ((0, down), (0, right), (0, 0)))
     second = np.pad(behind, ((down, 0), (right, 0), (0, 0)))
     part = abs(rng.integers(2) - rng.uniform(0.15, 0.5))

@@ -22,7 +22,8 @@ class TrojanNN(DataPoison):
     """A patch that excites neurons of a clean model (Liu, Ma, Aafer, Lee, Zhai, Wang, Zhang; NDSS 2018, section 4). The
     victim is trained from scratch on what is published, as BackdoorBench has it; the paper retrains the clean model.
 
-    surrogate: the architecture of the clean model. neurons: how many of its last hidden layer, those with the largest
+    surrogate: the architecture of the clean model, which has the cell's seed: where it is the victim's, both begin with
+    the same weights. neurons: how many of its last hidden layer, those with the largest
     sum of absolute weights to the classes; level: the activation that is asked of them. steps: of the search, from a
     gray mask on black, each of `step` along the gradient's signs, at most `reach` from the gray, both of [0, 1]; the
     patch of the smallest loss is kept. mixing: whether it replaces what it covers, as in the paper, or is added to it

@@ -44,13 +44,14 @@ class WaNet(Implant):
         flow = F.interpolate(control / control.abs().mean(), (height, width), mode="bicubic", align_corners=True)
         rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         identity = torch.stack([columns, rows], -1)
-        return (identity + self.s * flow.permute(0, 2, 3, 1) / height).clamp(-1, 1)
+        return (identity + self.s * flow.permute(0, 2, 3, 1) / torch.tensor([width, height])).clamp(-1, 1)
 
 
 def random_warp_grid(grid: torch.Tensor, count: int, noise: torch.Generator) -> torch.Tensor:
     """The grid of cover samples: up to half a pixel of uniform noise at every place, drawn for each image."""
     drawn = torch.rand(count, *grid.shape[1:], generator=noise) * 2 - 1
-    return (grid + drawn / grid.shape[1]).clamp(-1, 1)
+    _, height, width, _ = grid.shape
+    return (grid + drawn / torch.tensor([width, height])).clamp(-1, 1)
 
 
 def warp(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

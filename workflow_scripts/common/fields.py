@@ -39,6 +39,7 @@ LARGEST = 1_000_000
 Count = Annotated[int, Range(1, LARGEST)]
 Whole = Annotated[int, Range(0, LARGEST)]
 Percent = Annotated[int, Range(0, 100)]
+Bits = Annotated[int, Range(1, 7)]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

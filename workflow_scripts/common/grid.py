@@ -10,7 +10,7 @@ from workflow_scripts.common.cells import Asked, Cell, format_ratio
 from workflow_scripts.common.config import Config, as_list, check_keys, check_mapping, refuse_twice
 from workflow_scripts.common.errors import UserError, join_names, show
 from workflow_scripts.common.fields import RANGES, Field, Range
-from workflow_scripts.common.images import check_holdout, count_holdout
+from workflow_scripts.common.images import check_holdout, count_holdout, format_bound
 
 SEED = Field("grid: seed", None, int, Range(0, 2**31 - 1))
 RATIO = Field("grid: ratio", None, float, RANGES["Share"][1])
@@ -134,13 +134,13 @@ def _check_counts(spelling: str, ratio: float, dataset: str, counts: Sequence[in
     if catalog.describe("attacks", name).traits.get("clean_label") and payload > counts[target]:
         raise UserError(
             f"grid: {name} is clean-label and ratio {ratio:g} asks for {payload} images of class {target}, which has "
-            f"{counts[target]} in {dataset}: the ratio may be at most {counts[target] / sum(counts):.4f}"
+            f"{counts[target]} in {dataset}: the ratio may be at most {format_bound(counts[target] / sum(counts))}"
         )
     each, share = fields.get("cover_ratio", 0), fields.get("cover_share", 0)
     if payload + (cover := round(each * payload + share * sum(counts))) > sum(counts):
         raise UserError(
             f"grid: {name} at ratio {ratio:g} asks for {payload} images and {cover} covers of the {sum(counts)} of "
-            f"{dataset}: the ratio may be at most {(1 - share) / (1 + each):.4f}"
+            f"{dataset}: the ratio may be at most {format_bound((1 - share) / (1 + each))}"
         )
 
 

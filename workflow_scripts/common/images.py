@@ -90,8 +90,13 @@ def check_holdout(size: float, count: int, there: int, who: str, dataset: str) -
     if not 1 <= count <= there:
         raise UserError(
             f"{who} holdout_size {size:g} asks for {count} images of {dataset}; it may ask for 1 to {there}, or for "
-            "more with a larger `holdout` in the dataset's entry of config.yaml"
+            "more with a larger `holdout`, or `reserve` where there is one, in the dataset's entry of config.yaml"
         )
+
+
+def format_bound(ratio: float) -> str:
+    """The largest ratio that may be asked for, rounded down to four digits: one that may be."""
+    return f"{math.floor(ratio * 1e4 + 1e-9) / 1e4:g}"
 
 
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

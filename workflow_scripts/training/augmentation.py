@@ -98,9 +98,11 @@ def augment_whole_batch(fill: torch.Tensor, flip: bool, pad: int = 5, degrees: f
 
 
 def rotate(values: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Square images (N, H, W, C) turned by an angle (1,) in radians: nearest pixel, 0 from outside."""
+    """Images (N, H, W, C) turned by an angle (1,) in radians: nearest pixel, 0 from outside."""
+    _, height, width, _ = values.shape
     cosine, sine, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
-    turn = torch.stack([torch.cat([cosine, -sine, zero]), torch.cat([sine, cosine, zero])])[None]
+    rows = [cosine, -sine * (height / width), zero], [sine * (width / height), cosine, zero]  # of halves of each side
+    turn = torch.stack([torch.cat(row) for row in rows])[None]
     planes = values.permute(0, 3, 1, 2)
     grid = F.affine_grid(turn, [1, *planes.shape[1:]], align_corners=False)
     turned = F.grid_sample(planes, grid.expand(len(values), -1, -1, -1), mode="nearest", align_corners=False)
