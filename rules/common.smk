@@ -41,8 +41,8 @@ except UserError as error:
 PLAN = Planner(CONFIG)
 Touch.SLEEPING_TIME = 0    # `--touch` waits for a tenth of a second before each job: four minutes for 2,300
 config["jobs_per_gpu"] = CONFIG.jobs_per_gpu    # scripts read it there
-GPU_PLACES = 0 if workflow.nodes else gpus.count_places(CONFIG.jobs_per_gpu)
-if workflow.is_main_process and GPU_PLACES:
+GPU_PLACES = gpus.count_places(CONFIG.jobs_per_gpu) if workflow.is_main_process and not workflow.nodes else 0
+if GPU_PLACES:
     workflow.register_resource("gpu_place", GPU_PLACES)    # no more jobs at once than there are places
 
 

@@ -74,7 +74,7 @@ def test_the_victim_learns_the_attackers_labels(
 
 
 def test_too_many_covers_are_refused(digits: tuple[Images, Images], untrained: Untrained, run: Run) -> None:
-    with pytest.raises(UserError, match=r"the ratio may be at most 0\.9"):
+    with pytest.raises(UserError, match=r"the ratio may be at most 0\.9$"):
         Bpp()(train=digits[0], model=untrained(), ratio=0.95, run=run)
 
 

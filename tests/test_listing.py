@@ -157,6 +157,8 @@ def test_the_command_reads_the_configuration_where_there_is_one(tmp_path: Path) 
     assert without.returncode == 0 and without.stdout == write_listing(["ft"]) + "\n"
     (tmp_path / "config.yaml").write_text("studies: [a]\ndatasets: {mine: {loader: digits}}\nsettings: {mine: {}}\n")
     assert "mine" in run(tmp_path, "mine").stdout
+    (tmp_path / "config.yaml").write_text("")
+    assert run(tmp_path).stderr == "backstop: config: studies is empty; it must name something\n"
     for wrong in (b"studies: [a", b"studies: [\xff]", b"[" * 3000):
         (tmp_path / "config.yaml").write_bytes(wrong)
         stderr = run(tmp_path).stderr

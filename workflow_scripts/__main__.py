@@ -17,13 +17,13 @@ CONFIG = Path("config.yaml")
 def read_raw() -> Any:
     """What the configuration says; nothing where there is none. (`documents.read_yaml` would import NumPy.)"""
     try:
-        return yaml.safe_load(CONFIG.read_text(encoding="utf-8")) if CONFIG.exists() else None
+        return (yaml.safe_load(CONFIG.read_text(encoding="utf-8")) or {}) if CONFIG.exists() else None
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{CONFIG}: not YAML: {' '.join(str(error).split())}") from None
 
 
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough, `head`, is no error
 try:
-    print(write_listing(sys.argv[1:], config.read(raw) if (raw := read_raw()) else NO_CONFIG))
+    print(write_listing(sys.argv[1:], NO_CONFIG if (raw := read_raw()) is None else config.read(raw)))
 except UserError as error:
     sys.exit(f"backstop: {error}")

@@ -87,12 +87,13 @@ class Sweep(Analysis):
 
 def _prune(model: Model, scored: LoggedUnits, chosen: np.ndarray, silences: str) -> None:
     """Silence these of the scored units, in place, as a defense does that `silences` so."""
+    layers = scored.layer[chosen]
+    found = {str(name): scored.unit[chosen][layers == name].tolist() for name in np.unique(layers)}
+    if FEATURES in found:
+        prune_features(model, found.pop(FEATURES))
+    if silences == "filters":
+        zero_filters(model, found)
+        return
     modules = dict(model.network.named_modules())
-    for name in np.unique(scored.layer[chosen]):
-        units = scored.unit[chosen][scored.layer[chosen] == name]
-        if name == FEATURES:
-            prune_features(model, units)
-        elif silences == "filters":
-            zero_filters(model, {name: units.tolist()})
-        else:
-            as_unit_layer(name, modules[name]).prune(units, keep_shift=silences == "scales")
+    for name, units in found.items():
+        as_unit_layer(name, modules[name]).prune(units, keep_shift=silences == "scales")

@@ -125,8 +125,8 @@ class Planner:
         name, own = self.method(rule.axis, w)
         kind = catalog.KIND_OF_AXIS[rule.axis]
         described = catalog.describe(kind, name)
-        params = {axis: self.method(axis, w)[1] for axis in (rule.axis, *rule.records)}
-        params[rule.axis] = {key: value for key, value in own.items() if key not in rule.ignores}
+        params = {rule.axis: {key: value for key, value in own.items() if key not in rule.ignores}}
+        params |= {axis: self.method(axis, w)[1] for axis in rule.records}
         asked = dict.fromkeys((*(described.asks if rule.calls else ()), *rule.reads))
         needs = [Need(key, key, described.named.get(key, ""), own) for key in asked]
         methods = [(kind, name)]

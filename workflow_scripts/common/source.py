@@ -29,14 +29,10 @@ def imported_names(path: Path) -> dict[str, Path]:
 def find_imports(path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Path, str]]:
     """What the imports of this project's code among these nodes of a file bind: a name, the file that it is of, and
     the name there, `` for the file itself. UserError for one in a form that is not followed, or of nothing."""
-    for node in nodes:
-        module = getattr(node, "module", None) or ""
-        known = isinstance(node, ast.ImportFrom) and not node.level and all(alias.name != "*" for alias in node.names)
-        if not known and _is_own(node):
+    for node in filter(_is_own, nodes):
+        if not isinstance(node, ast.ImportFrom) or node.level or any(alias.name == "*" for alias in node.names):
             raise _refuse(path, node, f"write it as `from {ROOT.name}.… import …`: no other form is followed")
-        if not isinstance(node, ast.ImportFrom) or not _is_own(node):
-            continue
-        base = ROOT.parent.joinpath(*module.split("."))
+        base = ROOT.parent.joinpath(*(node.module or "").split("."))
         for alias in node.names:
             file = base / f"{alias.name}.py"
             home = next(

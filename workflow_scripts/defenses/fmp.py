@@ -93,8 +93,10 @@ class FeatureMapPruning(FineTuningDefense):
         sizes = {name: len(score) for name, score in scores.items()}
         own = {name: self.lowest_units(score) for name, score in scores.items()}
         lowest = select_units(self.selection, own, sizes, run, within=True)
-        pruned = _zero_as_released(victim, lowest) if self.faithful else lowest
-        if not self.faithful:
+        pruned = lowest
+        if self.faithful:
+            pruned = _zero_as_released(victim, lowest)
+        else:
             zero_filters(victim, lowest)
         log_pruning(run, scores, pruned, self.epochs)
 

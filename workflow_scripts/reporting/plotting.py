@@ -48,19 +48,24 @@ def draw(spelling: str, options: Mapping[str, Any], study: Study, inputs: Any) -
         given["costs"] = name_rows(study, add_costs(rows, arrow.read_table(inputs.costs, COSTS)[0].to_pylist()))
     if "published" in asked:
         given["published"] = read_published(inputs.published)
-    for analysis in asked:
-        if analysis in catalog.list_methods("analyses"):
-            paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]
-            given[analysis] = name_measured(study, [arrow.read_table(path) for path in paths])
+    analyses: dict[str, list[Measured]] = {}
+    for analysis in (key for key in asked if key in catalog.list_methods("analyses")):
+        paths: Sequence[str] = [inputs[analysis]] if isinstance(inputs[analysis], str) else inputs[analysis]
+        analyses[analysis] = name_measured(study, [arrow.read_table(path) for path in paths])
+    given |= analyses
     with plt.rc_context(STYLE):
         figure: Figure = catalog.make("figures", name, options)(**{key: given[key] for key in asked})
         if not any(axis.has_data() or axis.texts for axis in figure.axes):
-            lines = describe_nothing({key: given[key] for key in asked if key in catalog.list_methods("analyses")})
-            text = "\n".join(textwrap.fill(line, int(8 * figure.get_figwidth())) for line in lines)
-            figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, color="#777777")
-            for axis in figure.axes:
-                axis.set_visible(False)
+            write_over(figure, describe_nothing(analyses))
         return figure
+
+
+def write_over(figure: Figure, lines: Sequence[str]) -> None:
+    """Put these lines in place of empty panels."""
+    text = "\n".join(textwrap.fill(line, int(8 * figure.get_figwidth())) for line in lines)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, color="#777777")
+    for axis in figure.axes:
+        axis.set_visible(False)
 
 
 def describe_nothing(analyses: Mapping[str, Sequence[Measured]]) -> list[str]:
